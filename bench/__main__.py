@@ -1,0 +1,55 @@
+"""`python -m bench` (or `make bench`): measure everything, and print it as ratios."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from bench import commands, report, tail
+from bench.environments import CACHE, tell
+
+ROUNDS = 30
+TAILS = 30
+NEW_PROCESSES = 10
+QUICK = 5
+
+
+def main() -> None:
+    """Run the bench; missed targets are told, and are no failure."""
+    given = _arguments()
+    CACHE.mkdir(exist_ok=True)
+    # In the repository, which is on a disk; a system's folder for temporary files may be in memory.
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="run-") as folder:
+        results = _measure(Path(folder), given.rounds or (QUICK if given.quick else ROUNDS), given)
+    print(report.as_markdown(results) if given.markdown else report.as_text(results))
+    if given.json:
+        given.json.write_text(json.dumps(report.as_json(results), indent=1), encoding="utf-8")
+
+
+def _measure(folder: Path, rounds: int, given: argparse.Namespace) -> report.Results:
+    timings = commands.measure(commands.prepare(folder), folder, rounds)
+    tell("own time after the last byte ...")
+    (folder / "tail").mkdir()
+    return report.Results(
+        rounds=rounds,
+        timings=timings,
+        tails=tail.measure(folder / "tail", QUICK if given.quick else TAILS),
+        new_processes=tail.measure_new_processes(
+            folder / "tail", QUICK if given.quick else NEW_PROCESSES
+        ),
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, help=f"how many of them  [default: {ROUNDS}]")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} rounds: a first look")
+    parser.add_argument("--markdown", action="store_true", help="print it as Markdown")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers there")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""The tables: ratios of medians, the targets met or missed, as text or as Markdown."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench import commands
+from bench.commands import CLICK, IMAGEN, PASS, PEERS, PYTHON, SLEEPY
+from bench.environments import plugins
+from imagen_core import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.commands import Timing
+    from bench.tail import Tail
+
+TIMES_CLICK = {
+    commands.VERSION: 1.3,
+    commands.HELP: 2.2,
+    commands.COMPLETION: 2.2,
+    commands.COMPLETION_OF_BACKENDS: 2.2,
+}
+"""How many times `import click` each may take."""
+TIMES_PLAIN = 1.1
+"""What a plugin that sleeps at import may change: nothing, within noise."""
+TAIL_MS = 15.0
+NONE = "–"
+
+
+class Results(NamedTuple):
+    """What one run of the bench measured."""
+
+    rounds: int
+    timings: list[Timing]
+    tails: list[Tail]
+    new_processes: list[float]
+
+
+class Table(NamedTuple):
+    """A title, a head, and rows of cells."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def tables(results: Results) -> list[Table]:
+    """Everything that is reported, in its order."""
+    return [_start_up(results), _peers(results), _sleepy(results), _tail(results)]
+
+
+def about(results: Results) -> list[str]:
+    """What was measured, where and when, in a few lines; no names and no paths."""
+    peers = ", ".join(f"{name} {version}" for name, version in PEERS.items())
+    return [
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}: {_cpu()}, {os.cpu_count()} cores, "
+        f"{platform.system()}, load {os.getloadavg()[0]:.1f} at the end; "
+        f"Python {platform.python_version()}.",
+        f"imagen {__version__} with {len(plugins())} first-party distributions besides the core, "
+        f"against {peers}, each in an environment of its own.",
+        f"Medians of {results.rounds} rounds in one run: every command once a round, in a new "
+        "order, as a process of its own, with a warm index and nothing of the user's own.",
+        "comfy-cli runs with its telemetry off; llm, which completes no command, completes a flag.",
+    ]
+
+
+def as_text(results: Results) -> str:
+    """The tables in columns."""
+    parts = ["\n".join(about(results))]
+    for table in tables(results):
+        grid = [table.head, *table.rows]
+        widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+        parts.append("\n".join([table.title, *("  " + _columns(row, widths) for row in grid)]))
+    return "\n\n".join(parts)
+
+
+def as_markdown(results: Results) -> str:
+    """The tables as Markdown, for the docs."""
+    parts = ["\n".join(f"- {line}" for line in about(results))]
+    for table in tables(results):
+        rule = ("---", *("---:" for _ in table.head[1:]))
+        rows = (f"| {' | '.join(row)} |" for row in (table.head, rule, *table.rows))
+        parts += [f"## {table.title}", "\n".join(rows)]
+    return "\n\n".join(parts)
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """The raw numbers, in seconds."""
+    return {
+        "about": about(results),
+        "commands": [
+            {
+                "subject": timing.case.subject,
+                "action": timing.case.action,
+                "problem": timing.problem,
+                "seconds": timing.seconds,
+            }
+            for timing in results.timings
+        ],
+        "tails": [tail._asdict() for tail in results.tails],
+        "tails_in_new_processes": results.new_processes,
+    }
+
+
+def _start_up(results: Results) -> Table:
+    bare, click = (_of(results, PYTHON, action) for action in (PASS, CLICK))
+    rows = []
+    for timing in results.timings:
+        subject, action = timing.case.subject, timing.case.action
+        if subject == SLEEPY:
+            continue
+        name = action if subject == PYTHON else f"{subject}: {action}"
+        limit = TIMES_CLICK.get(action) if subject == IMAGEN else None
+        rows.append(
+            (
+                name,
+                *_milliseconds(timing.seconds, timing.problem),
+                _times(timing, bare),
+                _times(timing, click, digits=2),
+                _verdict(_ratio(timing, click), limit),
+            )
+        )
+    head = ("command", "ms", "min..max", "× pass", "× import click", "target")
+    return Table("Commands", head, rows)
+
+
+def _peers(results: Results) -> Table:
+    subjects = [f"{name} {version}" for name, version in PEERS.items()]
+    rows = []
+    for action in (commands.VERSION, commands.HELP, commands.COMPLETION):
+        own = _of(results, IMAGEN, action)
+        peers = (_times(_of(results, subject, action), own) for subject in subjects)
+        rows.append((action, "1.0", *peers))
+    return Table("Against the peers (imagen = 1)", ("command", "imagen", *subjects), rows)
+
+
+def _sleepy(results: Results) -> Table:
+    rows = []
+    for timing in (timing for timing in results.timings if timing.case.subject == SLEEPY):
+        plain = _of(results, IMAGEN, timing.case.action)
+        rows.append(
+            (
+                timing.case.action,
+                _milliseconds(plain.seconds, plain.problem)[0],
+                *_milliseconds(timing.seconds, timing.problem),
+                _times(timing, plain, digits=2),
+                _verdict(_ratio(timing, plain), TIMES_PLAIN),
+            )
+        )
+    head = ("imagen", "ms without", "ms with", "min..max", "× without", "target")
+    return Table("With a plugin that sleeps two seconds at import", head, rows)
+
+
+def _tail(results: Results) -> Table:
+    tails = results.tails
+    rest = [tail.total - tail.sync - tail.ledger for tail in tails]
+    parts = (
+        (f"all, in one process ({len(tails)} runs)", [tail.total for tail in tails], TAIL_MS),
+        ("– syncing the picture and its folder, and the sidecar", [t.sync for t in tails], None),
+        ("– the ledger, with its own syncing", [tail.ledger for tail in tails], None),
+        ("– everything else", rest, None),
+        ("the same bytes written and synced without imagen", [t.bare for t in tails], None),
+        (f"all, new processes ({len(results.new_processes)})", results.new_processes, TAIL_MS),
+    )
+    rows = []
+    for name, seconds, limit in parts:
+        value = median(seconds) * 1000
+        rows.append((name, *_milliseconds(seconds, digits=2), _verdict(value, limit, unit=" ms")))
+    title = "From a backend's last byte to the printed path, a PNG of 1.5 MB"
+    return Table(title, ("own time", "ms", "min..max", "target"), rows)
+
+
+def _of(results: Results, subject: str, action: str) -> Timing:
+    return next(t for t in results.timings if t.case[:2] == (subject, action))
+
+
+def _ratio(timing: Timing, base: Timing) -> float | None:
+    if not timing.seconds or not base.seconds:
+        return None
+    return median(timing.seconds) / median(base.seconds)
+
+
+def _times(timing: Timing, base: Timing, *, digits: int = 1) -> str:
+    ratio = _ratio(timing, base)
+    return NONE if ratio is None else f"{ratio:.{digits}f}"
+
+
+def _milliseconds(seconds: Sequence[float], problem: str = "", *, digits: int = 0) -> list[str]:
+    """The median, and the range."""
+    if not seconds:
+        return [NONE, problem]
+    shown = [f"{s * 1000:.{digits}f}" for s in (median(seconds), min(seconds), max(seconds))]
+    return [shown[0], f"{shown[1]}..{shown[2]}"]
+
+
+def _verdict(value: float | None, limit: float | None, *, unit: str = "") -> str:
+    if limit is None:
+        return ""
+    if value is None:
+        return f"≤ {limit:g}{unit}: not measured"
+    return f"≤ {limit:g}{unit}: {'met' if value <= limit else 'MISSED'}"
+
+
+def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = (
+        cell.ljust(width) if index == 0 else cell.rjust(width)
+        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return "  ".join((first, *others)).rstrip()
+
+
+def _cpu() -> str:
+    return next(_cpu_names(), platform.machine())
+
+
+def _cpu_names() -> Iterator[str]:
+    """The model as Linux tells it; elsewhere what Python knows."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                yield line.partition(":")[2].strip()
+    if name := platform.processor():
+        yield name

@@ -1,0 +1,133 @@
+"""imagen: one prompt in, a picture on disk with all that is needed to make it again.
+
+The names here are what a plugin may use; the modules below are private to the core, except
+`imagen_core.http` and `imagen_core.testing`. Names load on first use, so that importing this
+package costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "imagen_core.errors": (
+        "Cancelled",
+        "ConfigError",
+        "CredentialsError",
+        "ImagenError",
+        "PartialFailure",
+        "PluginError",
+        "RejectedError",
+        "UnavailableError",
+        "UsageError",
+    ),
+    "imagen_core.hookspecs": ("hookimpl",),
+    "imagen_core.config": ("Secret",),
+    "imagen_core.sidecar": ("document",),
+    "imagen_core.protocols": (
+        "App",
+        "Backend",
+        "Context",
+        "Instance",
+        "Store",
+    ),
+    "imagen_core.specs": (
+        "BackendSpec",
+        "CallerSpec",
+        "CommandSpec",
+        "Sample",
+        "SettingsSpec",
+        "StepSpec",
+        "StoreSpec",
+        "Switch",
+    ),
+    "imagen_core.types": (
+        "About",
+        "Accepted",
+        "Cost",
+        "Done",
+        "Event",
+        "Failure",
+        "Image",
+        "InputImage",
+        "Note",
+        "Options",
+        "Output",
+        "Param",
+        "Paths",
+        "Preview",
+        "Progress",
+        "Request",
+        "Run",
+        "Status",
+        "UsageRow",
+    ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_HOME]
+
+if TYPE_CHECKING:
+    from imagen_core.config import Secret as Secret
+    from imagen_core.errors import (
+        Cancelled as Cancelled,
+        ConfigError as ConfigError,
+        CredentialsError as CredentialsError,
+        ImagenError as ImagenError,
+        PartialFailure as PartialFailure,
+        PluginError as PluginError,
+        RejectedError as RejectedError,
+        UnavailableError as UnavailableError,
+        UsageError as UsageError,
+    )
+    from imagen_core.hookspecs import hookimpl as hookimpl
+    from imagen_core.protocols import (
+        App as App,
+        Backend as Backend,
+        Context as Context,
+        Instance as Instance,
+        Store as Store,
+    )
+    from imagen_core.sidecar import document as document
+    from imagen_core.specs import (
+        BackendSpec as BackendSpec,
+        CallerSpec as CallerSpec,
+        CommandSpec as CommandSpec,
+        Sample as Sample,
+        SettingsSpec as SettingsSpec,
+        StepSpec as StepSpec,
+        StoreSpec as StoreSpec,
+        Switch as Switch,
+    )
+    from imagen_core.types import (
+        About as About,
+        Accepted as Accepted,
+        Cost as Cost,
+        Done as Done,
+        Event as Event,
+        Failure as Failure,
+        Image as Image,
+        InputImage as InputImage,
+        Note as Note,
+        Options as Options,
+        Output as Output,
+        Param as Param,
+        Paths as Paths,
+        Preview as Preview,
+        Progress as Progress,
+        Request as Request,
+        Run as Run,
+        Status as Status,
+        UsageRow as UsageRow,
+    )
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value

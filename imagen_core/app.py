@@ -1,0 +1,274 @@
+"""The composition root: settings, plugins, ledger and pipeline, each made when first needed."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagen_core import checks
+from imagen_core.blocks import suggestion
+from imagen_core.config import Decision, Settings, default_paths
+from imagen_core.context import AppContext
+from imagen_core.errors import ConfigErrors, UsageError
+from imagen_core.files import expand_home
+from imagen_core.instances import make_instance
+from imagen_core.protocols import Context, Instance, Store
+from imagen_core.specs import BackendSpec, CallerSpec, StepSpec, StoreSpec, Switch
+from imagen_core.types import Options, Paths, Request
+from imagen_core.yaml_file import Document, read_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from imagen_core.files import Target
+    from imagen_core.ledger import Ledger
+    from imagen_core.pipeline import Pipeline, Step
+    from imagen_core.plugins import Catalog
+    from imagen_core.protocols import Console
+
+
+class App:
+    """What a command has to work with. Commands get it as `ctx.obj`."""
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        environment: Mapping[str, str] | None = None,
+        paths: Paths | None = None,
+        catalog: Catalog | None = None,
+        completing: bool = False,
+    ) -> None:
+        self.console = console
+        self.environment: Mapping[str, str] = os.environ if environment is None else environment
+        self.paths = paths or default_paths(self.environment)
+        self.config_file: Path | None = None
+        self._given_catalog = catalog
+        self._completing = completing
+        self._instances: dict[str, Instance] = {}
+
+    @classmethod
+    def for_test(
+        cls,
+        console: Console,
+        folder: Path,
+        *,
+        config: str = "",
+        plugins: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> App:
+        """An App that sees nothing but this folder, this YAML and these plugins."""
+        from imagen_core.discovery import core, read_specs
+        from imagen_core.plugins import Catalog, Plugin
+
+        file = folder / "imagen.yaml"
+        if config:
+            file.write_text(config, encoding="utf-8")
+        found = [core()]
+        found += [
+            read_specs(Plugin(name=name, distribution=f"test-{name}"), plugin)
+            for name, plugin in (plugins or {}).items()
+        ]
+        return cls(
+            console,
+            environment={"IMAGEN_OUTPUT_DIR": str(folder / "pictures"), **(environment or {})},
+            paths=Paths(config=file, data=folder / "data", cache=folder / "cache"),
+            catalog=Catalog(tuple(found)),
+        )
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What the installed plugins give."""
+        return self._given_catalog or self.fresh_catalog(fresh=False)
+
+    def fresh_catalog(self, *, fresh: bool = True) -> Catalog:
+        """The catalog, read anew from the plugins themselves if `fresh`."""
+        from imagen_core.index import open_catalog
+
+        tracing = self.environment.get("IMAGEN_TRACE_PLUGINS", "") not in ("", "0")
+        return open_catalog(
+            self.environment,
+            self.paths.cache,
+            rebuild=not self._completing,
+            fresh=fresh,
+            trace=self.console.info if tracing else None,
+        )
+
+    @cached_property
+    def document(self) -> Document:
+        """The configuration file; an empty one if there is none and none was asked for."""
+        if not self.config_path.exists():
+            if self.config_file or self.environment.get("IMAGEN_CONFIG"):
+                source = "--config" if self.config_file else "$IMAGEN_CONFIG"
+                raise UsageError(
+                    f"the configuration {self.config_path} ({source}) does not exist",
+                    hint="'imagen config init --write' makes one",
+                )
+            return Document()
+        return read_document(self.config_path)
+
+    @property
+    def config_path(self) -> Path:
+        """The active configuration file, there or not."""
+        return self.config_file or self.paths.config
+
+    @cached_property
+    def unchecked_settings(self) -> Settings:
+        """The settings as they stand, for those who check them."""
+        return Settings(self.document, self.environment)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, with every key known to somebody."""
+        settings = self.unchecked_settings
+        problems = checks.check_keys(settings, self.catalog, self.switches()).problems
+        if problems:
+            raise ConfigErrors(problems) if len(problems) > 1 else problems[0]
+        return settings
+
+    @cached_property
+    def context(self) -> Context:
+        """What plugins get to see."""
+        return AppContext(self)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The local record of every Run."""
+        from imagen_core.ledger import Ledger
+
+        return Ledger(self.paths.data)
+
+    def switches(self) -> list[Switch]:
+        """Every switch that the core and the plugins declare; the first of a key counts."""
+        from imagen_core import ledger
+
+        found = {ledger.SWITCH.key: ledger.SWITCH}
+        for step in self.catalog.usable(StepSpec).values():
+            if step.switch:
+                found.setdefault(step.switch.key, step.switch)
+        return list(found.values())
+
+    def instance(self, name: str) -> Instance:
+        """The configured backend of that name; `mock` is there without configuration."""
+        if name not in self._instances:
+            self._instances[name] = make_instance(self.settings, self.catalog, self.context, name)
+        return self._instances[name]
+
+    def resolve(self, options: Options) -> tuple[Request, ...]:
+        """The Requests that these Options come to."""
+        from imagen_core.resolve import resolve
+
+        return resolve(options, self.settings, self.instance)
+
+    def target(self, output: str = "") -> Target:
+        """Where pictures go: to the path of `--output`, or by the template into a folder."""
+        from imagen_core.files import Target
+
+        naming = self.settings.knob("output.naming").text
+        if output == "-":
+            raise UsageError(
+                "imagen writes pictures to files, not to standard output",
+                hint="the path of the file is what it prints",
+            )
+        path = expand_home(output or self.settings.knob("output.dir").text)
+        if not output or output.endswith(("/", os.sep)) or path.is_dir():
+            return Target(folder=path, naming=naming)
+        return Target(folder=path.parent, path=path, replace=True)
+
+    def pipeline(self, flags: Mapping[str, str]) -> Pipeline:
+        """A pipeline with the steps that are on."""
+        from imagen_core import ledger
+        from imagen_core.pipeline import Pipeline
+
+        return Pipeline(
+            instance=self.instance,
+            ledger=self.ledger if self.decide(ledger.SWITCH, flags).on else None,
+            data=self.paths.data,
+            steps=list(self._steps(flags)),
+            caller=self.caller(),
+            on_error=self.console.trace,
+        )
+
+    def decide(self, switch: Switch, flags: Mapping[str, str]) -> Decision:
+        """How a switch stands, with auto resolved and the reason for it."""
+        from msgspec.structs import replace
+
+        decision = self.settings.decide(switch, flags.get(switch.key, ""))
+        if decision.setting != "auto":
+            return replace(
+                decision, on=decision.setting == "on", reason=f"set by {decision.origin}"
+            )
+        if not switch.auto:
+            return replace(decision, on=True, reason="auto")
+        try:
+            step = next(s for s in self.catalog.usable(StepSpec).values() if s.switch == switch)
+            on, reason = self.catalog.load(step, switch.auto)(self.context)
+        except Exception as error:  # noqa: BLE001 - a plugin's rule may raise anything
+            self.console.warn(f"{_words(switch.key)}: {error}")
+            on, reason = False, f"its rule failed: {error}"
+        return replace(decision, on=on, reason=str(reason))
+
+    def caller(self) -> str | None:
+        """Who is asking: MAI_FROM_ID, else the first plugin that knows."""
+        if name := self.environment.get("MAI_FROM_ID"):
+            return name
+        for _, spec in sorted(self.catalog.usable(CallerSpec).items()):
+            try:
+                if found := self.catalog.load(spec, spec.resolve)(self.context):
+                    return str(found)
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                self.console.warn(f"{spec.name}: {error}")
+        return None
+
+    def store(self, name: str = "") -> tuple[str, Store]:
+        """The store of that name; `auto` is the first plugin's that is configured, else local."""
+        stores = self.catalog.usable(StoreSpec)
+        name = name or self.settings.knob("store").text
+        if name != "auto":
+            if name not in stores:
+                raise UsageError(
+                    f"there is no store '{name}'", hint=suggestion(name, stores, "there are")
+                )
+            return name, self._make_store(stores[name])
+        for other in sorted(set(stores) - {"local"}):
+            store = self._make_store(stores[other])
+            if store.status().ok:
+                return other, store
+        return "local", self._make_store(stores["local"])
+
+    def warn_of_plugins(self) -> None:
+        """One line for each clash that a run may meet."""
+        for clash in self.catalog.clashes(BackendSpec, StepSpec, StoreSpec, CallerSpec):
+            self.console.warn(f"plugins: {clash}")
+
+    def close(self) -> None:
+        """Give back what is open."""
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+    def _make_store(self, spec: StoreSpec) -> Store:
+        store: Store = self.catalog.load(spec, spec.create)(self.context)
+        return store
+
+    def _steps(self, flags: Mapping[str, str]) -> Iterator[Step]:
+        """The steps that are on: the core's first, then by name."""
+        from functools import partial
+
+        from imagen_core.pipeline import Step
+
+        builtin = {
+            spec.name for plugin, spec in self.catalog.specs(StepSpec) if plugin.name == "core"
+        }
+        specs = self.catalog.usable(StepSpec).values()
+        for spec in sorted(specs, key=lambda spec: (spec.name not in builtin, spec.name)):
+            if spec.switch is None or self.decide(spec.switch, flags).on:
+                yield Step(spec.name, spec.phase, partial(self._run_step, spec))
+
+    def _run_step(self, spec: StepSpec, done: Any) -> Any:
+        return self.catalog.load(spec, spec.run)(done, self.context)
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")

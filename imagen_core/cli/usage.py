@@ -1,0 +1,124 @@
+"""`imagen usage`."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import click
+import msgspec
+
+from imagen_core.app import App
+from imagen_core.cli.shared import completing, config_option, json_option, pass_app
+from imagen_core.errors import UsageError
+from imagen_core.specs import StoreSpec
+from imagen_core.types import UsageRow
+from imagen_core.usage import Spent, by_group, total
+
+
+@click.command("usage", help="Show what was spent, on what, by whom.")
+@click.option("--since", default="", metavar="DATE", help="From this UTC date on: 2026-05-08.")
+@click.option("--raw", is_flag=True, help="Each run in a line of its own.")
+@click.option("--all", "everything", is_flag=True, help="Free and failed ones, too.")
+@click.option(
+    "--store",
+    default="",
+    metavar="NAME",
+    shell_complete=completing(lambda app: list(app.catalog.usable(StoreSpec))),
+    help="Whom to ask: local, or the store of a plugin.",
+)
+@config_option
+@json_option("Print one JSON object.")
+@pass_app
+def command(app: App, *, since: str, raw: bool, everything: bool, store: str) -> None:
+    """Group what the store knows by week, backend, model and caller."""
+    if since:
+        _check_date(since)
+    name, found = app.store(store)
+    rows = list(found.usage(since, everything=everything))
+    whole = total(rows)
+    if app.console.as_json:
+        groups = [_plain(group) for group in by_group(rows)]
+        app.console.json(
+            {"store": name, "since": since or None, "total": _plain(whole)}
+            | ({"rows": [msgspec.to_builtins(row) for row in rows]} if raw else {"groups": groups})
+        )
+        return
+    if raw:
+        _print_rows(app, rows, whole)
+    else:
+        _print_groups(app, rows, whole)
+    if not rows and not everything:
+        app.console.info(f"nothing was billed, says the store '{name}'; --all shows free runs, too")
+
+
+def _check_date(text: str) -> None:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"'{text}' is not a date", hint="for instance --since 2026-05-08"
+        ) from None
+    if len(text) != len("2026-05-08"):
+        raise UsageError(f"'{text}' is not YYYY-MM-DD", hint="for instance --since 2026-05-08")
+
+
+def _print_groups(app: App, rows: list[UsageRow], whole: Spent) -> None:
+    table = [
+        (
+            s.week,
+            s.backend,
+            s.model,
+            s.caller or "-",
+            str(s.count),
+            f"{s.mean_latency_ms} ms",
+            _cost(s),
+        )
+        for s in by_group(rows)
+    ]
+    last = ("total", "", "", "", str(whole.count), f"{whole.mean_latency_ms} ms", _cost(whole))
+    head = ("week", "backend", "model", "caller", "count", "mean latency", "cost USD")
+    app.console.table(head, [*table, last])
+
+
+def _print_rows(app: App, rows: list[UsageRow], whole: Spent) -> None:
+    table = [
+        (
+            row.created_at,
+            row.id,
+            row.backend,
+            row.model,
+            str(row.seed),
+            f"{row.latency_ms} ms",
+            _usd(row.cost_usd_estimate),
+            row.caller or "-",
+            row.failure or "-",
+        )
+        for row in rows
+    ]
+    last = (
+        "total",
+        str(whole.count),
+        "",
+        "",
+        "",
+        f"{whole.mean_latency_ms} ms",
+        _cost(whole),
+        "",
+        "",
+    )
+    head = ("created", "id", "backend", "model", "seed", "latency", "cost USD", "caller", "failure")
+    app.console.table(head, [*table, last])
+
+
+def _usd(cost: float | None) -> str:
+    return "unknown" if cost is None else f"{Decimal(str(cost)):.6f}"
+
+
+def _cost(spent: Spent) -> str:
+    unknown = f" + {spent.unknown} unknown" if spent.unknown else ""
+    return f"{spent.cost_usd:.6f}{unknown}"
+
+
+def _plain(spent: Spent) -> dict[str, object]:
+    return {**msgspec.to_builtins(spent), "cost_usd": float(spent.cost_usd)}

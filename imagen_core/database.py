@@ -1,0 +1,132 @@
+"""One way to open an SQLite file: many processes at once, versioned, closed on purpose."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from imagen_core.errors import ImagenError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+BUSY_SECONDS = 10.0
+
+
+class DatabaseError(ImagenError):
+    """The database can't be used: locked, corrupt, from a newer imagen, or not writable."""
+
+
+class Database:
+    """A connection that threads may share, opened at first use.
+
+    `migrations` are the schema's history: the n-th brings version n-1 to version n.
+    """
+
+    def __init__(
+        self, path: Path, migrations: Sequence[str], *, busy_seconds: float = BUSY_SECONDS
+    ) -> None:
+        self.path = path
+        self._migrations = migrations
+        self._busy_seconds = busy_seconds
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that holds the write lock from its beginning."""
+        with self._using() as connection:
+            connection.execute("begin immediate")
+            with _transaction(connection):
+                yield connection
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """What a query finds."""
+        with self._using() as connection:
+            return connection.execute(query, values).fetchall()
+
+    def close(self) -> None:
+        """Give the file back."""
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+                self._connection = None
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._connection = self._connection or self._open()
+                yield self._connection
+            except (sqlite3.Error, OSError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise DatabaseError(f"{self.path}: {reason}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self.path,
+            timeout=self._busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            self._use_wal(connection)
+            connection.execute("pragma synchronous=full")
+            self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """Switch to WAL; SQLite does not apply its busy time-out to this one statement."""
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                connection.execute("pragma journal_mode=wal")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        newest = len(self._migrations)
+        if _version(connection) == newest:
+            return
+        connection.execute("begin immediate")
+        with _transaction(connection):
+            version = _version(connection)
+            if version > newest:
+                raise DatabaseError(
+                    f"{self.path} was written by a newer imagen (schema {version}, "
+                    f"this one knows {newest})",
+                    hint="update imagen-core",
+                )
+            for migration in self._migrations[version:]:
+                for statement in migration.split(";"):
+                    connection.execute(statement)
+            connection.execute(f"pragma user_version={newest}")
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            # SQLite has rolled back already where the disk is full.
+            connection.execute("rollback")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("pragma user_version").fetchone()[0])

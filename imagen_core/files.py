@@ -1,0 +1,342 @@
+"""Files: how a picture is named, put on disk whole or not at all, and recognised by its bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import unicodedata
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct, structs
+
+from imagen_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+SLUG_LENGTH = 40
+SUFFIX_BYTES = 16
+NAME_BYTES = 200
+"""How long one file name may be, with room for `-99`, `.json` and what a temporary file adds."""
+
+EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/avif": "avif",
+}
+SUFFIXES = {**{f".{ext}": mime for mime, ext in EXTENSIONS.items()}, ".jpeg": "image/jpeg"}
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)
+_WORD = re.compile(r"[^\W_]+")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+JPEG_SEGMENTS = 4096
+AVIF_HEAD_BYTES = 65_536
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+
+
+class Moment(Struct, frozen=True, kw_only=True):
+    """The instant of a making, as every name derived from it says it."""
+
+    utc: str
+    date: str
+    time: str
+
+    @classmethod
+    def of(cls, instant: datetime) -> Moment:
+        """The moment of an aware instant, in the local time zone."""
+        from datetime import UTC
+
+        local = instant.astimezone()
+        return cls(
+            utc=instant.astimezone(UTC).isoformat(timespec="milliseconds"),
+            date=local.strftime("%Y-%m-%d"),
+            time=local.strftime("%H%M%S"),
+        )
+
+    @classmethod
+    def now(cls) -> Moment:
+        """This moment."""
+        return cls.of(datetime.now().astimezone())
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """Where pictures are to go: a folder and a naming template, or one explicit path in it.
+
+    `replace`: the user named this very file, so what is there gives way. `number`: the first
+    number that its name may carry; 1 is no number.
+    """
+
+    folder: Path
+    naming: str = "{date}-{slug}-{seed}.{ext}"
+    path: Path | None = None
+    replace: bool = False
+    number: int = 1
+
+    def candidates(self, values: Mapping[str, Any]) -> Iterator[Path]:
+        """The paths to try: the name itself, then the same with -2, -3 … before its suffix."""
+        first = self.path or self.folder / expand(self.naming, values)
+        for number in itertools.count(self.number):
+            yield first.with_stem(f"{first.stem}-{number}") if number > 1 else first
+
+    def nth(self, index: int) -> Target:
+        """The target of one of several pictures: the first alone may replace a file."""
+        if self.path is None or index == 0:
+            return self
+        return structs.replace(self, number=index + 1, replace=False)
+
+    def free(self, values: Mapping[str, Any]) -> Path:
+        """The path that a picture would get now."""
+        paths = self.candidates(values)
+        return next(paths) if self.replace else next(path for path in paths if not _taken(path))
+
+
+class Header(Struct, frozen=True, kw_only=True):
+    """What the first bytes of a picture say."""
+
+    mime: str
+    width: int
+    height: int
+
+
+def expand_home(path: str) -> Path:
+    """The path with `~` as this user's home; as it is, where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def slugify(prompt: str) -> str:
+    """The prompt in lower-case ASCII words, at most 40 characters; never empty."""
+    plain = unicodedata.normalize("NFKD", prompt[: SLUG_LENGTH * 20]).casefold()
+    letters = "".join(c for c in plain if not unicodedata.combining(c))
+    words = (word.encode("ascii", "ignore").decode() for word in _WORD.findall(letters))
+    slug = "-".join(filter(None, words))
+    if len(slug) > SLUG_LENGTH:
+        # At the end of a word, unless the first one alone is too long.
+        slug = slug[: SLUG_LENGTH + 1].rpartition("-")[0] or slug[:SLUG_LENGTH]
+    return slug or "image"
+
+
+def expand(naming: str, values: Mapping[str, Any]) -> Path:
+    """The template with its placeholders filled in; each part is a name that any system takes."""
+    text = _PLACEHOLDER.sub(lambda m: str(values.get(m[1], m[0])), naming)
+    parts = [part for part in text.split("/") if part not in ("", ".", "..")]
+    return Path(*map(_safe_name, parts or ["image"]))
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the sidecar of this picture lies."""
+    return path.with_name(f"{path.name}.json")
+
+
+def prepare(target: Target) -> None:
+    """Make the folder, and refuse one that can't be written to before anything is spent."""
+    folder = target.folder
+    hint = "choose another with --output, or set output.dir"
+    try:
+        if target.path and target.path.is_dir():
+            raise UsageError(f"{target.path} is a folder", hint=f"--output {target.path}/")
+        if target.path and target.path.exists() and not target.path.is_file():
+            # Replacing /dev/null would take it from the whole system.
+            raise UsageError(f"{target.path} is not a regular file", hint=hint)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot make the folder {folder}: {reason}", hint=hint) from error
+    effective = os.access in os.supports_effective_ids
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+        raise UsageError(f"cannot write to the folder {folder}: Permission denied", hint=hint)
+
+
+def place(
+    data: bytes, target: Target, values: Mapping[str, Any], *, claim: Callable[[Path], None]
+) -> Path:
+    """Write the bytes under the first free name, and never over another file unless told to.
+
+    `claim` is called with a path before anything appears there, so that a record can be made.
+    """
+    paths = target.candidates(values)
+    first = next(paths)
+    if target.folder.is_dir():
+        # What the template names below the folder is made; a folder that vanished is not.
+        first.parent.mkdir(parents=True, exist_ok=True)
+    with _part(data, first.parent) as part:
+        for path in itertools.chain([first], paths):
+            if target.replace:
+                claim(path)
+                part.replace(path)
+                # The old sidecar tells of a picture that is gone.
+                with contextlib.suppress(OSError):
+                    sidecar_path(path).unlink()
+            elif _taken(path):
+                continue
+            else:
+                claim(path)
+                if not _link(part, path):
+                    continue
+            _sync_folder(path.parent)
+            return path
+    raise AssertionError("the candidates never end")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put these bytes there whole, over what was there."""
+    with _part(data, path.parent) as part:
+        part.replace(path)
+
+
+def image_header(data: bytes) -> Header | None:
+    """Type and size of a picture, from its first bytes; None if it is none that imagen knows."""
+    for mime, read in _READERS.items():
+        with contextlib.suppress(IndexError):
+            if (size := read(data)) and all(size):
+                return Header(mime=mime, width=size[0], height=size[1])
+    return None
+
+
+def digest(data: bytes) -> str:
+    """The sha256 of these bytes, in hex."""
+    from hashlib import sha256
+
+    return sha256(data).hexdigest()
+
+
+def _safe_name(part: str) -> str:
+    part = _UNSAFE.sub("_", part).rstrip(". ") or "image"
+    if reserved := _RESERVED.match(part):
+        part = f"{reserved[0]}_{part[reserved.end() :]}"
+    stem, dot, suffix = part.encode(errors="ignore").rpartition(b".")
+    if not stem or len(suffix) > SUFFIX_BYTES:
+        stem, dot, suffix = stem + dot + suffix, b"", b""
+    room = NAME_BYTES - len(dot + suffix)
+    return (stem[:room].decode(errors="ignore").rstrip(". ") or "image") + (dot + suffix).decode()
+
+
+def _taken(path: Path) -> bool:
+    return os.path.lexists(path) or os.path.lexists(sidecar_path(path))
+
+
+@contextlib.contextmanager
+def _part(data: bytes, folder: Path) -> Iterator[Path]:
+    """A temporary file with these bytes, safely on disk; gone afterwards, whatever happened."""
+    part = folder / f".imagen-{os.getpid()}-{os.urandom(6).hex()}.part"
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield part
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _link(part: Path, path: Path) -> bool:
+    """Give the file its name; False if somebody else took that name first."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # No hard links here (FAT, some network shares): take the name first, then fill it.
+        if not part.exists() or not path.parent.is_dir():
+            raise
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        try:
+            part.replace(path)
+        except OSError:
+            path.unlink()
+            raise
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        return  # some network file systems have no such call; the picture is there all the same
+    finally:
+        os.close(descriptor)
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR":
+        return None
+    return _number(data, 16, 4, "big"), _number(data, 20, 4, "big")
+
+
+def _gif_size(data: bytes) -> tuple[int, int] | None:
+    if data[:6] not in (b"GIF87a", b"GIF89a"):
+        return None
+    return _number(data, 6, 2), _number(data, 8, 2)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    if data[:3] != b"\xff\xd8\xff":
+        return None
+    place = 2
+    for _ in range(JPEG_SEGMENTS):
+        if not (found := _JPEG_MARKER.search(data, place)):
+            return None
+        marker, place = found[1][0], found.end()
+        # A frame header has the size: SOF0..SOF15 but for DHT, JPG and DAC.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return _number(data, place + 5, 2, "big"), _number(data, place + 3, 2, "big")
+        place += _number(data, place, 2, "big")
+    return None
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return None
+    match data[12:16]:
+        case b"VP8X":
+            return _number(data, 24, 3) + 1, _number(data, 27, 3) + 1
+        case b"VP8L":
+            bits = _number(data, 21, 4)
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 ":
+            return _number(data, 26, 2) & 0x3FFF, _number(data, 28, 2) & 0x3FFF
+    return None
+
+
+def _avif_size(data: bytes) -> tuple[int, int] | None:
+    if data[4:8] != b"ftyp" or b"avif" not in data[8:32]:
+        return None
+    # Thumbnails and the tiles of a grid have a size of their own, which is smaller.
+    boxes = re.finditer(rb"ispe.{4}", data[:AVIF_HEAD_BYTES], re.DOTALL)
+    places = [box.end() for box in boxes]
+    sizes = [(_number(data, p, 4, "big"), _number(data, p + 4, 4, "big")) for p in places]
+    return max(sizes, default=None, key=lambda size: size[0] * size[1])
+
+
+def _number(
+    data: bytes, start: int, length: int, order: Literal["little", "big"] = "little"
+) -> int:
+    """An unsigned number in these bytes; IndexError where they end before it does."""
+    if start + length > len(data):
+        raise IndexError(start)
+    return int.from_bytes(data[start : start + length], order)
+
+
+_READERS = {
+    "image/png": _png_size,
+    "image/jpeg": _jpeg_size,
+    "image/webp": _webp_size,
+    "image/gif": _gif_size,
+    "image/avif": _avif_size,
+}

@@ -1,0 +1,266 @@
+"""One making: a backend's Events written down, its pictures saved the moment they arrive."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from imagen_core import files
+from imagen_core.errors import Cancelled, ImagenError
+from imagen_core.types import (
+    Accepted,
+    Cost,
+    Event,
+    Failure,
+    Image,
+    Note,
+    Output,
+    Preview,
+    Progress,
+    Run,
+)
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+
+    from imagen_core.protocols import Instance
+    from imagen_core.types import About, Request
+
+RESCUE_FOLDER = "rescued"
+
+
+class Record(Protocol):
+    """Writes a Run down as it is now."""
+
+    def __call__(self, run: Run, *, finished: bool) -> None:
+        """Write it down; `finished`: it will not change but for its notes."""
+        ...
+
+
+class Making:
+    """Drives one backend for one Request; `run` is what became of it so far."""
+
+    def __init__(
+        self,
+        request: Request,
+        instance: Instance,
+        target: files.Target,
+        *,
+        caller: str | None,
+        record: Record,
+        rescue: Path,
+    ) -> None:
+        self._instance = instance
+        self._target = target
+        self._record = record
+        self._rescue = rescue
+        self._clock = 0.0
+        self.error: BaseException | None = None
+        self.moment = files.Moment.now()
+        about = instance.backend.about
+        self.run = Run(
+            id=request.id,
+            started_at=self.moment.utc,
+            request=request,
+            backend_type=instance.type,
+            model=about.model,
+            caller=caller,
+            notes=tuple(
+                Note(step="generate", text=text, warning=True) for text in ignored(request, about)
+            ),
+        )
+
+    def drive(self, emit: Callable[[Event], None], cancel: threading.Event) -> None:
+        """Run the backend to its end, or until `cancel` is set; never raises."""
+        self._begin()
+        try:
+            self._consume(emit, cancel)
+            if not self.run.outputs:
+                raise ImagenError(f"the backend '{self._instance.name}' ended without a picture")
+        except ImagenError as error:
+            self._fail(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a backend may raise anything
+            self._fail(
+                ImagenError(
+                    f"the backend '{self._instance.name}' ({self._instance.type}) failed: "
+                    f"{type(error).__name__}: {error}",
+                    hint="this is a fault of the backend's plugin; --debug shows the trace",
+                ),
+                cause=error,
+            )
+        self._end()
+
+    def skip(self) -> None:
+        """Cancelled before it began: nothing happened that is worth a record."""
+        self._fail(Cancelled("cancelled before it began"))
+
+    def abandon(self, seconds: float) -> None:
+        """Cancelled, and the backend does not react: say so, and wait no longer."""
+        text = f"the backend '{self._instance.name}' did not react within {seconds:g} s"
+        self._fail(Cancelled(f"cancelled; {text} and may still be at work"))
+        self._end()
+
+    def note(self, *notes: Note) -> None:
+        """Add what a step has to say."""
+        self._change(notes=(*self.run.notes, *notes))
+
+    @property
+    def resource(self) -> str | None:
+        """What it can't share with another making."""
+        return self._instance.backend.resource
+
+    def _begin(self) -> None:
+        self.moment = files.Moment.now()
+        self._clock = time.monotonic()
+        self._change(started_at=self.moment.utc)
+
+    def _end(self) -> None:
+        self._change(latency_ms=round((time.monotonic() - self._clock) * 1000))
+        self._record(self.run, finished=True)
+
+    def _change(self, **changes: Any) -> None:
+        from msgspec.structs import replace
+
+        self.run = replace(self.run, **changes)
+
+    def _fail(self, error: ImagenError, cause: BaseException | None = None) -> None:
+        self.error = cause or error
+        self._change(failure=self.run.failure or Failure.of(error))
+
+    def _consume(self, emit: Callable[[Event], None], cancel: threading.Event) -> None:
+        events = self._instance.backend.generate(self.run.request)
+        try:
+            for event in events:
+                self._take(event)
+                emit(event)
+                if cancel.is_set():
+                    raise Cancelled("cancelled")
+        finally:
+            events.close()
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Image():
+                self._save(event)
+            case Accepted():
+                self._change(remote_id=event.remote_id)
+                self._record(self.run, finished=False)
+            case Cost():
+                self._change(cost=event)
+            case Progress() | Preview():
+                pass
+            case _:
+                raise TypeError(f"it yielded a {type(event).__name__}, which is no event")
+
+    def _save(self, image: Image) -> None:
+        if not image.data:
+            raise ImagenError(f"the backend '{self._instance.name}' gave an empty picture")
+        draft = self._draft(image)
+        values = name_values(self.run.request, self.moment, draft)
+        try:
+            self._place(image.data, draft, self._target, values)
+        except OSError as error:
+            wanted = self._target.free(values)
+            self._save_elsewhere(image.data, draft, values, wanted, error)
+        suffix = Path(self.run.outputs[-1].path).suffix.lower()
+        if files.SUFFIXES.get(suffix, draft.mime) != draft.mime:
+            text = f"{self.run.outputs[-1].path} holds {draft.mime}, whatever its suffix says"
+            self.note(Note(step="generate", text=text, warning=True))
+
+    def _draft(self, image: Image) -> Output:
+        """The Output but for its path."""
+        request = self.run.request
+        header = files.image_header(image.data)
+        if header is None:
+            text = f"its picture ({image.mime}) is of no type that imagen knows"
+            self.note(Note(step="generate", text=text, warning=True))
+        return Output(
+            path="",
+            mime=header.mime if header else image.mime,
+            width=header.width if header else request.width,
+            height=header.height if header else request.height,
+            sha256=files.digest(image.data),
+            size=len(image.data),
+            date=self.moment.date,
+            time=self.moment.time,
+            slug=files.slugify(request.typed_prompt),
+            seed=request.seed if image.seed is None else image.seed,
+            ordinal=len(self.run.outputs),
+            metadata=image.metadata,
+        )
+
+    def _place(
+        self, data: bytes, draft: Output, target: files.Target, values: dict[str, Any]
+    ) -> Path:
+        """Save it; the Run with this Output is recorded before its file appears."""
+        from msgspec.structs import replace
+
+        earlier = self.run.outputs
+
+        def claim(path: Path) -> None:
+            output = replace(draft, path=str(path.absolute()))
+            self._change(outputs=(*earlier, output))
+            self._record(self.run, finished=False)
+
+        try:
+            return files.place(data, target.nth(draft.ordinal), values, claim=claim)
+        except OSError:
+            self._change(outputs=earlier)
+            raise
+
+    def _save_elsewhere(
+        self, data: bytes, draft: Output, values: dict[str, Any], wanted: Path, error: OSError
+    ) -> None:
+        """A picture that can't go where it should goes where it can, and the Run fails."""
+        import tempfile
+
+        for folder in (self._rescue, Path(tempfile.gettempdir()) / f"imagen-{RESCUE_FOLDER}"):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                path = self._place(data, draft, files.Target(folder=folder), values)
+            except OSError:
+                continue
+            raise ImagenError(
+                f"could not write {wanted}: {error.strerror}; the picture is safe in {path}",
+                hint="move it from there, and make room or choose another folder",
+            ) from error
+        raise ImagenError(
+            f"could not write {wanted}: {error.strerror}; nor to any other folder",
+            hint="make room on the disk",
+        ) from error
+
+
+def name_values(request: Request, moment: files.Moment, draft: Output) -> dict[str, Any]:
+    """The values of the naming template's placeholders."""
+    return {
+        "date": moment.date,
+        "time": moment.time,
+        "slug": draft.slug,
+        "seed": draft.seed,
+        "backend": request.backend,
+        "ext": extension(draft.mime),
+    }
+
+
+def extension(mime: str) -> str:
+    """The file suffix of a MIME type, without its dot."""
+    if mime in files.EXTENSIONS:
+        return files.EXTENSIONS[mime]
+    import mimetypes
+
+    return (mimetypes.guess_extension(mime) or ".bin")[1:]
+
+
+def ignored(request: Request, about: About) -> Iterator[str]:
+    """What the Request asks for and this backend does not honour."""
+    if request.negative and "negative" not in about.honours:
+        yield f"the backend '{request.backend}' ignores the negative prompt"
+    if "seed" not in about.honours:
+        yield f"the backend '{request.backend}' ignores the seed: the picture can't be made again"
+    if request.steps is not None and "steps" not in about.honours:
+        yield f"the backend '{request.backend}' ignores the number of steps"
+    size = f"{request.width}x{request.height}"
+    if about.size and about.size != size and "size" not in about.honours:
+        yield f"the backend '{request.backend}' ignores the size"

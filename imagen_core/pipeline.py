@@ -1,0 +1,259 @@
+"""run() and each(): slots, cancelling, recording, steps. Knows no plugin, terminal or format."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+from imagen_core import files
+from imagen_core.making import RESCUE_FOLDER, Making
+from imagen_core.specs import Phase
+from imagen_core.types import Done, Event, Note, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from imagen_core.ledger import Ledger
+    from imagen_core.protocols import Instance
+    from imagen_core.types import Request
+
+SIDE_BY_SIDE = 4
+"""How many makings run at once on backends that name no resource."""
+GRACE_SECONDS = 10.0
+"""How long a backend has to react to cancelling."""
+TICK_SECONDS = 0.1
+JOIN_SECONDS = 1.0
+"""How long a cancelled thread is waited for; one that hangs ends with the process."""
+
+Item = Event | Run | Note
+
+
+class Step(NamedTuple):
+    """A step that is on, ready to run."""
+
+    name: str
+    phase: Phase
+    run: Callable[[Done], Iterable[Note]]
+
+
+class Pipeline:
+    """Makes Runs of Requests and sees them through their steps."""
+
+    def __init__(
+        self,
+        *,
+        instance: Callable[[str], Instance],
+        ledger: Ledger | None,
+        data: Path,
+        steps: Sequence[Step] = (),
+        caller: str | None = None,
+        on_error: Callable[[BaseException], None] = lambda error: None,  # noqa: ARG005
+        grace: float = GRACE_SECONDS,
+    ) -> None:
+        self._instance = instance
+        self._ledger = ledger
+        self._ledger_problem = ""
+        self._rescue = data / RESCUE_FOLDER
+        self._steps = steps
+        self._caller = caller
+        self._on_error = on_error
+        self._grace = grace
+
+    def run(
+        self, request: Request, target: files.Target, cancel: threading.Event | None = None
+    ) -> Run:
+        """Make one Request; returns a Run also when the backend failed."""
+        done: Run | None = None
+        notes: list[Note] = []
+        for _, item in self.each([request], target, cancel or threading.Event()):
+            if isinstance(item, Run):
+                done = item
+            elif isinstance(item, Note):
+                notes.append(item)
+        assert done is not None
+        return _with(done, notes)
+
+    def each(
+        self, requests: Sequence[Request], target: files.Target, cancel: threading.Event
+    ) -> Iterator[tuple[Request, Item]]:
+        """Events as they happen, and each Run when its pictures and sidecars are on disk.
+
+        Requests for one resource run one after the other, different resources side by side.
+        After a Run come the Notes of its `publish` steps, which run when the next item is asked
+        for. Setting `cancel` ends what is running; each Request has its Run all the same.
+        """
+        files.prepare(target)
+        crew = _Crew(cancel, self._grace)
+        for index, request in enumerate(requests):
+            crew.add(self._making(request, target.nth(index)))
+        crew.start()
+        try:
+            for making, event in crew.events():
+                if event is not None:
+                    yield making.run.request, event
+                    continue
+                self._finish(making)
+                yield making.run.request, making.run
+                for note in self._publish(making):
+                    yield making.run.request, note
+        finally:
+            for making in crew.stop():
+                self._finish(making)
+
+    def show(self, runs: Sequence[Run], paths: Sequence[str]) -> list[Note]:
+        """The steps that come once for a whole command."""
+        return self._run_steps("show", Done(runs=tuple(runs), paths=tuple(paths)))
+
+    def _making(self, request: Request, target: files.Target) -> Making:
+        return Making(
+            request,
+            self._instance(request.backend),
+            target,
+            caller=self._caller,
+            record=self._record,
+            rescue=self._rescue,
+        )
+
+    def _finish(self, making: Making) -> None:
+        """What comes between the last picture and the printed path."""
+        if making.error:
+            self._on_error(making.error)
+        before = len(making.run.notes)
+        making.note(*self._run_steps("record", _done(making.run)))
+        if self._ledger_problem:
+            making.note(Note(step="ledger", text=self._ledger_problem, warning=True))
+            self._ledger_problem = ""
+        elif len(making.run.notes) > before:
+            self._record(making.run, finished=True)
+
+    def _publish(self, making: Making) -> Iterator[Note]:
+        notes = self._run_steps("publish", _done(making.run))
+        if notes:
+            making.note(*notes)
+            self._record(making.run, finished=True)
+        yield from notes
+
+    def _run_steps(self, phase: Phase, done: Done) -> list[Note]:
+        notes: list[Note] = []
+        for step in self._steps:
+            if step.phase != phase:
+                continue
+            try:
+                notes += step.run(done) or ()
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - steps are isolated
+                self._on_error(error)
+                notes.append(Note(step=step.name, text=_told(error), warning=True))
+        return notes
+
+    def _record(self, run: Run, *, finished: bool) -> None:
+        """Write it down, unless the ledger has failed before: then one warning is enough."""
+        if self._ledger is None:
+            return
+        from imagen_core.errors import ImagenError
+
+        try:
+            self._ledger.record(run, finished=finished)
+        except ImagenError as error:
+            self._on_error(error)
+            self._ledger = None
+            self._ledger_problem = f"{error}; this run is not recorded"
+
+
+class _Crew:
+    """The threads that drive makings: one a resource, a few for those without one."""
+
+    def __init__(self, cancel: threading.Event, grace: float) -> None:
+        self._cancel = cancel
+        self._grace = grace
+        self._lanes: dict[str | None, deque[Making]] = {}
+        self._queue: SimpleQueue[tuple[Making, Event | None]] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._open: list[Making] = []
+        self._deadline = 0.0
+
+    def add(self, making: Making) -> None:
+        self._lanes.setdefault(making.resource, deque()).append(making)
+        self._open.append(making)
+
+    def start(self) -> None:
+        for resource, lane in self._lanes.items():
+            for _ in range(1 if resource is not None else min(SIDE_BY_SIDE, len(lane))):
+                thread = threading.Thread(target=self._work, args=(lane,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def events(self) -> Iterator[tuple[Making, Event | None]]:
+        """What happens, in order; None says that a making is over."""
+        while self._open:
+            try:
+                making, event = self._queue.get(timeout=TICK_SECONDS)
+            except Empty:
+                if self._overdue():
+                    yield from self._give_up()
+                continue
+            if making in self._open:
+                if event is None:
+                    self._open.remove(making)
+                yield making, event
+
+    def stop(self) -> list[Making]:
+        """End what is still running; the makings that ended unseen come back."""
+        unseen: list[Making] = []
+        if self._open:
+            self._cancel.set()
+            unseen = [making for making, event in self.events() if event is None]
+        for thread in self._threads:
+            thread.join(JOIN_SECONDS if self._cancel.is_set() else None)
+        return unseen
+
+    def _overdue(self) -> bool:
+        """Whether the grace after cancelling is over."""
+        if not self._cancel.is_set():
+            return False
+        self._deadline = self._deadline or time.monotonic() + self._grace
+        return time.monotonic() > self._deadline
+
+    def _give_up(self) -> Iterator[tuple[Making, Event | None]]:
+        for making in self._open:
+            making.abandon(self._grace)
+            yield making, None
+        self._open = []
+
+    def _work(self, lane: deque[Making]) -> None:
+        while True:
+            try:
+                making = lane.popleft()
+            except IndexError:
+                return
+            if self._cancel.is_set():
+                making.skip()
+            else:
+                making.drive(partial(self._emit, making), self._cancel)
+            self._emit(making, None)
+
+    def _emit(self, making: Making, event: Event | None) -> None:
+        self._queue.put((making, event))
+
+
+def _done(run: Run) -> Done:
+    return Done(runs=(run,), paths=tuple(output.path for output in run.outputs))
+
+
+def _with(run: Run, notes: Iterable[Note]) -> Run:
+    from msgspec.structs import replace
+
+    return replace(run, notes=(*run.notes, *notes))
+
+
+def _told(error: BaseException) -> str:
+    """An exception in one line."""
+    from imagen_core.errors import ImagenError
+
+    if isinstance(error, ImagenError):
+        return f"{error}; {error.hint}" if error.hint else str(error)
+    return f"{type(error).__name__}: {error}"

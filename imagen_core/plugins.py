@@ -1,0 +1,169 @@
+"""What the plugins give, by name: the one place that looks specs up, and decides on clashes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from msgspec import Struct
+
+from imagen_core import known
+from imagen_core.errors import PluginError
+from imagen_core.specs import (
+    BackendSpec,
+    CallerSpec,
+    CommandSpec,
+    SettingsSpec,
+    Spec,
+    StepSpec,
+    StoreSpec,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AnySpec = TypeVar("AnySpec", BackendSpec, StepSpec, StoreSpec, CallerSpec, CommandSpec)
+State = Literal["ok", "broken", "blocked"]
+
+
+class Plugin(Struct, frozen=True, kw_only=True):
+    """One entry point: where it comes from, how loading it went, and what it gives."""
+
+    name: str
+    distribution: str
+    version: str = ""
+    module: str = ""
+    state: State = "ok"
+    problem: str = ""
+    trace: str = ""
+    load_ms: int = 0
+    hooks: tuple[str, ...] = ()
+    backends: tuple[BackendSpec, ...] = ()
+    steps: tuple[StepSpec, ...] = ()
+    stores: tuple[StoreSpec, ...] = ()
+    callers: tuple[CallerSpec, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """All that it gives."""
+        return (*self.backends, *self.steps, *self.stores, *self.callers, *self.commands)
+
+    @property
+    def settings(self) -> SettingsSpec | None:
+        """Its top-level block of the configuration, if it has one."""
+        return next((spec.settings for spec in self.specs if spec.settings), None)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.distribution})"
+
+
+class Clash(Struct, frozen=True, kw_only=True):
+    """One name that several plugins claim."""
+
+    kind: str
+    name: str
+    plugins: tuple[str, ...]
+    core: bool
+
+    def __str__(self) -> str:
+        end = "; the built-in one is used" if self.core else ""
+        return f"{' and '.join(self.plugins)} both give the {self.kind} '{self.name}'{end}"
+
+
+KINDS: dict[type[Spec], tuple[str, str]] = {
+    BackendSpec: ("backend type", "type"),
+    StepSpec: ("step", "name"),
+    StoreSpec: ("store", "name"),
+    CallerSpec: ("caller", "name"),
+    CommandSpec: ("command", "name"),
+}
+
+
+class Catalog:
+    """What all plugins give, by name; the one place that decides about clashes."""
+
+    def __init__(self, plugins: tuple[Plugin, ...]) -> None:
+        self.plugins = plugins
+
+    def specs(self, kind: type[AnySpec]) -> Iterator[tuple[Plugin, AnySpec]]:
+        """All specs of a kind with their plugins, the core's first."""
+        return ((plugin, spec) for plugin, spec in self._specs(kind) if isinstance(spec, kind))
+
+    def usable(self, kind: type[AnySpec]) -> dict[str, AnySpec]:
+        """The specs of a kind by name, without those whose name several plugins claim."""
+        clashing = {clash.name for clash in self.clashes(kind) if not clash.core}
+        found: dict[str, AnySpec] = {}
+        for _, spec in self.specs(kind):
+            if (name := _name(spec)) not in clashing:
+                found.setdefault(name, spec)
+        return found
+
+    def clashes(self, *kinds: type[Spec]) -> list[Clash]:
+        """The names that more than one plugin claims, of these kinds or of all."""
+        return [clash for kind in kinds or KINDS for clash in self._clashes(kind)]
+
+    def _clashes(self, kind: type[Spec]) -> list[Clash]:
+        claims: dict[str, list[Plugin]] = {}
+        for plugin, spec in self._specs(kind):
+            claims.setdefault(_name(spec), []).append(plugin)
+        return [
+            Clash(
+                kind=KINDS[kind][0],
+                name=name,
+                plugins=tuple(str(plugin) for plugin in plugins),
+                core=plugins[0].distribution == known.CORE,
+            )
+            for name, plugins in claims.items()
+            if len(plugins) > 1
+        ]
+
+    def find(self, kind: type[AnySpec], name: str) -> AnySpec | None:
+        """The spec of that name, None if nobody gives it; refuses a name that clashes."""
+        for clash in self.clashes(kind):
+            if clash.name == name and not clash.core:
+                raise PluginError(str(clash), hint="block one of them: IMAGEN_DISABLE_PLUGINS=NAME")
+        return self.usable(kind).get(name)
+
+    def owner(self, spec: Spec) -> Plugin:
+        """The plugin that gave this spec."""
+        return next(plugin for plugin in self.plugins if any(spec is s for s in plugin.specs))
+
+    def _specs(self, kind: type[Spec]) -> Iterator[tuple[Plugin, Spec]]:
+        for plugin in self.plugins:
+            for spec in plugin.specs:
+                if isinstance(spec, kind):
+                    yield plugin, spec
+
+    def settings(self) -> dict[str, SettingsSpec]:
+        """Every top-level block that a plugin owns, by the plugin's name."""
+        return {p.name: p.settings for p in self.plugins if p.settings is not None}
+
+    def load(self, spec: Spec, reference: str) -> Any:
+        """The object behind a spec's `module:attribute`; whatever goes wrong is a PluginError."""
+        try:
+            return import_object(reference)
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"the plugin {self.owner(spec)} cannot load {reference}: "
+                f"{type(error).__name__}: {error}",
+                hint="'imagen plugins' lists what is installed; update or uninstall this one",
+            ) from error
+
+
+def import_object(reference: str) -> Any:
+    """Import `module:attribute`; what a module prints while it loads goes to stderr."""
+    import contextlib
+    import importlib
+    import sys
+
+    module, _, attribute = reference.partition(":")
+    with contextlib.redirect_stdout(sys.stderr):
+        found: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _name(spec: Spec) -> str:
+    return str(getattr(spec, KINDS[type(spec)][1]))

@@ -1,0 +1,167 @@
+"""The shapes that code from different rooms meets by: Backend, Store, Context, Console, App."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from imagen_core.errors import ImagenError
+from imagen_core.types import About, Cost, Event, Options, Paths, Request, Status, UsageRow
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Makes pictures. Subclass it; `about` and `generate` are all that must be there.
+
+    Instances with an equal `resource` never run at the same time. It knows nothing of the
+    command line, the disk or the cloud, and neither of the other plugins.
+    """
+
+    resource: str | None = None
+
+    @property
+    def about(self) -> About:
+        """What it is and what it honours; no network."""
+        ...
+
+    def generate(self, request: Request) -> Generator[Event, None, None]:
+        """Yield what happens. Closing the generator stops the remote side, too."""
+        ...
+
+    def estimate(self, request: Request) -> Cost | None:  # noqa: ARG002
+        """What the request will cost; None if nobody knows."""
+        return None
+
+    def status(self) -> Status:
+        """Whether it is configured; no network."""
+        return Status(ok=True)
+
+    def probe(self) -> Status:
+        """Whether it answers; asks the server."""
+        return self.status()
+
+
+class Instance(NamedTuple):
+    """A configured backend, ready to run."""
+
+    name: str
+    type: str
+    backend: Backend
+
+
+class Store(Protocol):
+    """Answers for what was made and spent."""
+
+    def usage(self, since: str, *, everything: bool) -> Iterator[UsageRow]:
+        """Rows from the UTC date `since` on (empty: all), oldest first.
+
+        Without `everything`, those that succeeded and were, or may have been, billed.
+        """
+        ...
+
+    def status(self) -> Status:
+        """Whether it can be used; no network."""
+        ...
+
+
+class Context(Protocol):
+    """What steps, switches, stores, callers and backends get to see of the program."""
+
+    environment: Mapping[str, str]
+    paths: Paths
+
+    @property
+    def owner_user_id(self) -> str:
+        """The configured owner of what goes to a shared store, or an empty string."""
+        ...
+
+    def settings(self, plugin: str) -> Any:
+        """The plugin's own top-level block of the configuration, typed."""
+        ...
+
+    def secret(self, variable: str) -> Any:
+        """The value of an environment variable as a Secret, or None if it is not set."""
+        ...
+
+    @property
+    def ledger(self) -> Any:
+        """The local record of every Run."""
+        ...
+
+
+class Bar(Protocol):
+    """Shows how far several makings are."""
+
+    def take(self, key: str, event: Event) -> None:
+        """Show what the making with this id reports."""
+        ...
+
+    def finish(self, key: str) -> None:
+        """That making is over."""
+        ...
+
+    def hide(self) -> None:
+        """Take the bar away."""
+        ...
+
+
+class Console(Protocol):
+    """What a command may print, and where it goes."""
+
+    as_json: bool
+    quiet: bool
+
+    def line(self, text: str) -> None:
+        """A line of the result, on stdout."""
+        ...
+
+    def json(self, value: Any) -> None:
+        """A JSON object on one line of stdout."""
+        ...
+
+    def info(self, text: str) -> None:
+        """A line for the reader, on stderr."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """A line about something that is not as it should be, on stderr."""
+        ...
+
+    def error(self, error: ImagenError, about: Mapping[str, Any] | None = None) -> None:
+        """An error, on stderr; with `--json` on stdout, with what else there is to say of it."""
+        ...
+
+    def trace(self, error: BaseException) -> None:
+        """The trace of an error, if somebody asked for traces."""
+        ...
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Columns under their heads."""
+        ...
+
+    def bar(self, total: int) -> Bar:
+        """A progress bar over so many makings."""
+        ...
+
+
+class App(Protocol):
+    """What a plugin's command gets as `ctx.obj`."""
+
+    console: Console
+
+    @property
+    def context(self) -> Context:
+        """Settings, environment, paths and ledger."""
+        ...
+
+    def instance(self, name: str) -> Instance:
+        """The configured backend of that name."""
+        ...
+
+    def resolve(self, options: Options) -> tuple[Request, ...]:
+        """The Requests that these Options come to."""
+        ...
+
+    def store(self, name: str = "") -> tuple[str, Store]:
+        """The store of that name, or the one that is configured, and its name."""
+        ...

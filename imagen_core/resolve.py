@@ -1,0 +1,193 @@
+"""Options to Requests: the one place for defaults, styles, seeds, and refusals."""
+
+from __future__ import annotations
+
+import random
+import re
+import unicodedata
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from imagen_core import files
+from imagen_core.blocks import suggestion
+from imagen_core.config import Style
+from imagen_core.errors import UsageError
+from imagen_core.files import expand_home
+from imagen_core.types import MAX_SEED, InputImage, Options, Param, Request, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen_core.config import Settings
+    from imagen_core.protocols import Instance
+    from imagen_core.types import About
+
+DRAWN_SEEDS = 2**31 - 1
+DEFAULT_SIZE = "1024x1024"
+MAX_SIDE = 16_384
+MAX_COUNT = 10_000
+MAX_IMAGE_BYTES = 50 * 2**20
+
+
+def resolve(
+    options: Options, settings: Settings, instance: Callable[[str], Instance]
+) -> tuple[Request, ...]:
+    """The Requests that these Options come to; whatever makes no sense is a UsageError."""
+    name = options.backend or settings.default_backend()
+    about = instance(name).backend.about
+    _refuse_what_is_not_honoured(name, options, about)
+    style = _style(options.style, settings)
+    check_text("prompt", options.prompt)
+    check_text("negative prompt", options.negative)
+    width, height = parse_size(options.size or about.size or DEFAULT_SIZE)
+    seeds = _seeds(options.seed, options.count)
+    first = Request(
+        id=str(uuid.uuid4()),
+        prompt=style.prompt.replace("{prompt}", options.prompt),
+        typed_prompt=options.prompt,
+        negative=", ".join(text for text in (style.negative, options.negative) if text),
+        style=options.style,
+        backend=name,
+        width=width,
+        height=height,
+        seed=seeds[0],
+        steps=_at_least("number of steps", options.steps, 0) or about.steps,
+        params=resolve_params(name, options.params, about.params),
+        images=tuple(read_image(Path(path)) for path in options.images),
+    )
+    others = (replace(first, id=str(uuid.uuid4()), seed=seed) for seed in seeds[1:])
+    return (first, *others)
+
+
+def check_text(what: str, text: str) -> None:
+    """Refuse what no backend should ever see: control characters, broken Unicode."""
+    for place, character in enumerate(text):
+        if unicodedata.category(character) == "Cc" and character not in "\n\t":
+            raise UsageError(
+                f"the {what} has a control character (U+{ord(character):04X}) "
+                f"at position {place + 1}",
+                hint="remove it; newlines and tabs are fine",
+            )
+        if "\ud800" <= character <= "\udfff":
+            raise UsageError(f"the {what} is not valid UTF-8 at position {place + 1}")
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """Width and height of a `WxH`."""
+    match = re.fullmatch(r"(\d{1,6})[xX×](\d{1,6})", size.strip())
+    if not match:
+        raise UsageError(
+            f"the size '{size}' is not WIDTHxHEIGHT", hint="for instance --size 1024x768"
+        )
+    width, height = int(match[1]), int(match[2])
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise UsageError(f"the size '{size}' is out of range: 1 to {MAX_SIDE} pixels a side")
+    return width, height
+
+
+def read_image(path: Path) -> InputImage:
+    """An input image from a file, known to be a picture."""
+    try:
+        data = expand_home(str(path)).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the input image {path}: {error.strerror}") from error
+    header = files.image_header(data)
+    if header is None:
+        kinds = ", ".join(sorted(files.EXTENSIONS.values()))
+        raise UsageError(f"{path} is no picture that imagen knows", hint=f"it takes {kinds}")
+    if len(data) > MAX_IMAGE_BYTES:
+        raise UsageError(f"the input image {path} is over {MAX_IMAGE_BYTES // 2**20} MiB")
+    return InputImage(
+        name=path.name,
+        mime=header.mime,
+        sha256=files.digest(data),
+        size=len(data),
+        data=data,
+    )
+
+
+def resolve_params(
+    backend: str, given: dict[str, Any], declared: tuple[Param, ...] | None
+) -> dict[str, Any]:
+    """The given parameters with their types; without a declaration the server will judge."""
+    if declared is None:
+        return {name: _from_json(value) for name, value in given.items()}
+    params = {param.name: param for param in declared}
+    for name in given:
+        if name not in params:
+            raise UsageError(
+                f"the backend '{backend}' has no parameter '{name}'",
+                hint=suggestion(name, params, "it has") or "it takes none",
+            )
+    return {name: _typed(params[name], value) for name, value in given.items()}
+
+
+def _typed(param: Param, given: Any) -> Any:
+    value = str(given) if param.type == "str" and isinstance(given, str) else _from_json(given)
+    kinds: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool}
+    try:
+        value = msgspec.convert(value, kinds.get(param.type, Any))
+    except msgspec.ValidationError:
+        raise UsageError(f"the parameter {param.name} is {param.type}, got '{given}'") from None
+    if param.choices and value not in param.choices:
+        choices = ", ".join(choice or "''" for choice in param.choices)
+        raise UsageError(f"the parameter {param.name} is one of {choices}; got '{given}'")
+    low, high = param.minimum, param.maximum
+    if (low is not None and value < low) or (high is not None and value > high):
+        least = f"at least {low:g}" if low is not None else ""
+        most = f"at most {high:g}" if high is not None else ""
+        limits = " and ".join(filter(None, (least, most)))
+        raise UsageError(f"the parameter {param.name} is {limits}; got {value}")
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if not isinstance(value, Text):
+        return value
+    try:
+        return msgspec.json.decode(value.encode())
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return str(value)
+
+
+def _refuse_what_is_not_honoured(name: str, options: Options, about: About) -> None:
+    """What was typed and would be dropped is refused before anything is spent."""
+    for field, typed in (
+        ("size", options.size),
+        ("steps", options.steps),
+        ("images", options.images),
+    ):
+        if typed and field not in about.honours:
+            what = "takes no input images" if field == "images" else f"does not honour --{field}"
+            flag = "--image" if field == "images" else f"--{field}"
+            raise UsageError(f"the backend '{name}' {what}", hint=f"leave out {flag}")
+
+
+def _style(name: str, settings: Settings) -> Style:
+    if not name:
+        return Style()
+    styles = settings.table("styles")
+    if name not in styles:
+        hint = suggestion(name, styles, "there are") or "the configuration has none"
+        raise UsageError(f"there is no style '{name}'", hint=hint)
+    return settings.style(name)
+
+
+def _seeds(first: int, count: int) -> range:
+    if not 1 <= count <= MAX_COUNT:
+        raise UsageError(f"the count is 1 to {MAX_COUNT}, got {count}")
+    _at_least("seed", first, 0)
+    first = first or random.SystemRandom().randint(1, DRAWN_SEEDS - count + 1)
+    if first + count - 1 > MAX_SEED:
+        raise UsageError(f"seeds go up to {MAX_SEED}; {first + count - 1} is too large")
+    return range(first, first + count)
+
+
+def _at_least(what: str, value: int, least: int) -> int:
+    if value < least:
+        raise UsageError(f"the {what} is at least {least}, got {value}")
+    return value

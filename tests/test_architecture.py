@@ -1,0 +1,179 @@
+"""The layers of docs/architecture.md, read from the syntax trees."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import imagen_core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(imagen_core.__file__).parent
+ROOT = PACKAGE.parent
+LAYERS = (
+    ("errors",),
+    ("types",),
+    ("specs", "protocols"),
+    (
+        "hookspecs",
+        "yaml_file",
+        "blocks",
+        "config",
+        "files",
+        "database",
+        "http",
+        "known",
+        "mock_art",
+    ),
+    ("ledger", "jobs", "sidecar", "mock", "sheet", "usage"),
+    ("plugins", "discovery", "builtin", "resolve", "making"),
+    ("pipeline", "index", "instances", "checks", "sample"),
+    ("compare", "batch", "worker"),
+    ("app", "context"),
+    ("terminal",),
+    ("cli",),
+)
+"""A module imports from earlier groups, and from those of its own group."""
+
+ROOMS = {
+    "click": {"cli", "terminal"},
+    "sqlite3": {"database"},
+    "PIL": {"sheet", "files", "mock", "mock_art", "testing"},
+    "httpx": {"http"},
+    "yaml": {"yaml_file"},
+    "pluggy": {"hookspecs", "discovery"},
+}
+"""Where a library may be imported at all."""
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    """The module, or the subpackage, that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Each import with whether it is only for type checkers."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
+        for node in ast.walk(branch)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield name, id(node) in typing_only
+
+
+def layer(name: str) -> int:
+    return next(number for number, group in enumerate(LAYERS) if name in group)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_module_imports_only_from_its_left(path: Path) -> None:
+    own = room(path)
+    if own in ("__init__", "__main__", "testing"):
+        return
+    for name, typing_only in imports(path):
+        parts = name.split(".")
+        if parts[0] != "imagen_core" or typing_only or parts[1] == "__version__":
+            continue
+        assert layer(parts[1]) <= layer(own), f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("library", ROOMS)
+def test_library_is_imported_in_its_room_alone(library: str) -> None:
+    users = {
+        room(path)
+        for path in MODULES
+        for name, typing_only in imports(path)
+        if name.partition(".")[0] == library and not typing_only
+    }
+
+    assert users <= ROOMS[library]
+
+
+def test_printing_is_the_terminals() -> None:
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in MODULES
+        if room(path) != "terminal"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "click.echo")
+    ]
+
+    assert found == []
+
+
+def test_core_names_no_plugin_but_in_known() -> None:
+    names = ("comfyui", "replicate", "supabase", "tmux")
+    found = [
+        (path.name, name)
+        for path in MODULES
+        if room(path) != "known"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for name in names
+        if name in node.value.lower() and "\n" not in node.value
+    ]
+
+    assert [(file, name) for file, name in found if room_of(file) != "testing"] == []
+
+
+def room_of(file: str) -> str:
+    return next(room(path) for path in MODULES if path.name == file)
+
+
+def test_plugins_import_the_public_names_alone() -> None:
+    allowed = {"imagen_core", "imagen_core.http", "imagen_core.testing"}
+    for path in (ROOT / "plugins").rglob("*.py"):
+        own = path.relative_to(ROOT / "plugins").parts[0].replace("-", "_")
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                name = node.module
+                if name.startswith("imagen_core"):
+                    assert name in allowed, f"{path} imports {name}"
+                elif name.startswith("imagen_") and "tests" not in path.parts:
+                    assert name.startswith((own, "imagen_workflows")), f"{path} imports {name}"
+
+
+def test_known_agrees_with_the_core() -> None:
+    from imagen_core import builtin, known, ledger
+
+    core = {name for name, what in known.COMMANDS.items() if what.distribution == known.CORE}
+    files = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - {"__init__", "shared", "plan"}
+    assert core == files
+    assert {spec.name for spec in builtin.imagen_commands()} == core
+    for switch in (builtin.SIDECAR, ledger.SWITCH):
+        known_switch = known.SWITCHES[switch.key]
+        assert known_switch == (known.CORE, switch.env, switch.on_flag, switch.off_flag)
+    types = {name for name, where in known.BACKEND_TYPES.items() if where == known.CORE}
+    assert types == {spec.type for spec in builtin.imagen_backends()}
+
+
+def test_functions_and_files_are_short() -> None:
+    long_functions = [
+        f"{path.name}:{node.lineno} {node.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 50
+    ]
+    long_files = [
+        path.name for path in MODULES if len(path.read_text(encoding="utf-8").splitlines()) > 400
+    ]
+
+    assert (long_functions, long_files) == ([], [])

@@ -1,0 +1,404 @@
+"""Plugins of every kind of badness, installed for real, and commands that must not care."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagen_core.discovery import discover, read_specs
+from imagen_core.errors import PluginError
+from imagen_core.plugins import Catalog, Plugin
+from imagen_core.specs import BackendSpec
+
+GOOD = """
+from imagen_core import About, Backend, BackendSpec, Cost, Image, hookimpl
+import msgspec
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    color: str = "teal"
+
+class Toy(Backend):
+    def __init__(self, config, context):
+        self.config = config
+
+    @property
+    def about(self):
+        return About(model="toy", honours=frozenset({"size", "seed"}))
+
+    def generate(self, request):
+        from io import BytesIO
+        from PIL import Image as Pillow
+        file = BytesIO()
+        Pillow.new("RGB", (request.width, request.height), self.config.color).save(file, "PNG")
+        yield Cost(usd=0, basis="local")
+        yield Image(data=file.getvalue(), mime="image/png", seed=request.seed)
+
+@hookimpl
+def imagen_backends():
+    return [BackendSpec(type="TYPE", summary="toy", config="MODULE:Config", create="MODULE:Toy")]
+"""
+
+
+class Site:
+    """A folder of distributions that Python finds, as pip would leave them."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.folder = folder
+        self.home = home
+        folder.mkdir()
+
+    def install(self, module: str, source: str, *, name: str = "", metadata: str = "") -> None:
+        source = textwrap.dedent(source).replace("MODULE", module)
+        (self.folder / f"{module}.py").write_text(source)
+        info = self.folder / f"{module}-1.0.dist-info"
+        info.mkdir()
+        distribution = module.replace("_", "-")
+        text = metadata or f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
+        (info / "METADATA").write_text(text)
+        (info / "entry_points.txt").write_text(f"[imagen]\n{name or module} = {module}\n")
+
+    def run(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "imagen_core", *args],
+            env={**os.environ, "PYTHONPATH": str(self.folder), **environment},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            cwd=self.home,
+            check=False,
+        )
+
+    def plugins(self, *args: str, **environment: str) -> dict[str, dict[str, Any]]:
+        listed = json.loads(self.run("plugins", "--json", *args, **environment).stdout)
+        return {plugin["name"]: plugin for plugin in listed}
+
+
+@pytest.fixture
+def site(tmp_path: Path, imagen_home: Path) -> Site:
+    return Site(tmp_path / "site", imagen_home)
+
+
+BAD = {
+    "raises": "raise RuntimeError('no GPU here')",
+    "exits": "import sys\nsys.exit(3)",
+    "syntax": "def broken(:\n",
+    "missing": "import a_module_that_nobody_has",
+    "prints": GOOD.replace("TYPE", "prints") + "\nprint('hello from import')\n",
+    "misspelt": "from imagen_core import hookimpl\n@hookimpl\ndef imagen_backend(): return []\n",
+    "unmarked": "def imagen_backends(): return []\n",
+    "nonsense": "from imagen_core import hookimpl\n@hookimpl\ndef imagen_backends(): return [5]\n",
+    "hookfails": "from imagen_core import hookimpl\n@hookimpl\ndef imagen_steps(): 1 / 0\n".replace(
+        "imagen_steps", "imagen_backends"
+    ),
+    "nofactory": GOOD.replace("TYPE", "nofactory").replace("MODULE:Toy", "MODULE:Gone"),
+    "factoryraises": GOOD.replace("TYPE", "factoryraises").replace(
+        "self.config = config", "raise ValueError('bad luck')"
+    ),
+}
+PROBLEMS = {
+    "raises": "RuntimeError: no GPU here",
+    "exits": "SystemExit: 3",
+    "missing": "ModuleNotFoundError: No module named 'a_module_that_nobody_has'",
+    "unmarked": "the hook imagen_backends lacks its @hookimpl marker",
+    "nonsense": "imagen_backends gave a int, expected BackendSpec",
+    "hookfails": "ZeroDivisionError: division by zero",
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_plugin_stops_no_command_that_does_not_need_it(site: Site, kind: str) -> None:
+    site.install(f"imagen_{kind}", BAD[kind], name=kind)
+
+    for args in (
+        ("version",),
+        ("--help",),
+        ("plugins",),
+        ("config", "validate"),
+        ("generate", "a cat", "--backend", "mock", "--size", "32x32"),
+    ):
+        done = site.run(*args)
+        assert done.returncode == 0, (args, done.stderr)
+        assert "hello" not in done.stdout
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_plugins_tells_what_is_wrong_with_a_broken_one(site: Site, kind: str) -> None:
+    site.install(f"imagen_{kind}", BAD[kind], name=kind)
+
+    plugin = site.plugins()[kind]
+
+    assert (plugin["state"], plugin["problem"]) == ("broken", PROBLEMS[kind])
+    assert f"imagen_{kind}.py" in plugin["trace"] or kind in ("unmarked", "nonsense")
+
+
+def test_misspelt_hook_is_found(site: Site) -> None:
+    site.install("imagen_misspelt", BAD["misspelt"])
+
+    plugin = site.plugins()["imagen_misspelt"]
+
+    assert plugin["state"] == "broken"
+    assert "imagen_backend" in plugin["problem"]
+
+
+def test_damaged_metadata_marks_that_distribution_broken(site: Site) -> None:
+    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
+    site.install("imagen_damaged", GOOD.replace("TYPE", "damaged"))
+    (site.folder / "imagen_damaged-1.0.dist-info" / "METADATA").unlink()
+    (site.folder / "imagen_damaged-1.0.dist-info" / "entry_points.txt").write_text("[imagen]\n=\n")
+
+    plugins = site.plugins()
+
+    assert plugins["good"]["state"] == "ok"
+    assert [name for name, p in plugins.items() if p["state"] == "broken"] == ["imagen_damaged"]
+
+
+def test_hanging_plugin_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("imagen_hangs", "import threading\nthreading.Event().wait(1.5)\n", name="hangs")
+    monkeypatch.syspath_prepend(str(site.folder))
+
+    plugins = {plugin.name: plugin for plugin in discover({}, limit=0.05)}
+
+    assert plugins["hangs"].problem == "its import had not finished after 0.05 s"
+
+
+def test_good_plugin_makes_pictures(site: Site, tmp_path: Path) -> None:
+    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
+    config = tmp_path / "c.yaml"
+    config.write_text("default_backend: g\nbackends: {g: {type: good, color: navy}}\n")
+
+    done = site.run("generate", "a cat", "--config", str(config))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path(done.stdout.strip()).is_file()
+
+
+def test_needed_plugin_that_is_broken_is_named(site: Site, tmp_path: Path) -> None:
+    site.install("imagen_raises", BAD["raises"], name="raises")
+    config = tmp_path / "c.yaml"
+    config.write_text("backends: {g: {type: raising}}\n")
+
+    done = site.run("generate", "a cat", "--backend", "g", "--config", str(config))
+
+    assert done.returncode == 2
+    assert "backends.g.type: unknown type 'raising'" in done.stderr
+    assert "raises (imagen-raises) is broken" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("nofactory", "cannot load imagen_nofactory:Gone: AttributeError"),
+        ("factoryraises", "cannot make a backend of type 'factoryraises': ValueError: bad luck"),
+    ],
+)
+def test_factory_that_fails_is_an_error_of_its_plugin(
+    site: Site, tmp_path: Path, kind: str, message: str
+) -> None:
+    site.install(f"imagen_{kind}", BAD[kind], name=kind)
+    config = tmp_path / "c.yaml"
+    config.write_text(f"backends: {{g: {{type: {kind}}}}}\n")
+
+    done = site.run("generate", "a cat", "--backend", "g", "--config", str(config))
+
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_plugins_with_one_type_are_refused_when_it_is_used(site: Site, tmp_path: Path) -> None:
+    site.install("imagen_one", GOOD.replace("TYPE", "toy"), name="one")
+    site.install("imagen_two", GOOD.replace("TYPE", "toy"), name="two")
+    config = tmp_path / "c.yaml"
+    config.write_text("backends: {g: {type: toy}}\n")
+    args = ("generate", "a cat", "--config", str(config), "--backend")
+
+    used, other = site.run(*args, "g"), site.run(*args, "mock")
+
+    assert used.returncode == 2
+    assert "one (imagen-one) and two (imagen-two) both give the backend type 'toy'" in used.stderr
+    assert "IMAGEN_DISABLE_PLUGINS=" in used.stderr
+    assert other.returncode == 0
+    assert site.run(*args, "g", IMAGEN_DISABLE_PLUGINS="two").returncode == 0
+    assert {site.plugins()[name]["state"] for name in ("one", "two")} == {"clash"}
+
+
+def test_plugin_that_claims_a_built_in_name_does_not_get_it(site: Site) -> None:
+    site.install("imagen_thief", GOOD.replace("TYPE", "mock"), name="thief")
+
+    done = site.run("generate", "a cat", "--backend", "mock", "--size", "32x32", "--json")
+
+    assert json.loads(done.stdout)["model"] == "mock-landscape"
+    assert "the built-in one is used" in done.stderr
+    assert site.plugins()["thief"]["state"] == "clash"
+
+
+def test_clashing_command_is_refused_and_the_core_keeps_its_own(site: Site) -> None:
+    source = """
+    import click
+    from imagen_core import CommandSpec, hookimpl
+
+    @click.command()
+    def hello():
+        click.echo("hello from NAME")
+
+    @hookimpl
+    def imagen_commands():
+        return [
+            CommandSpec(name="hello", help="Say hello.", load="MODULE:hello"),
+            CommandSpec(name="version", help="Not yours.", load="MODULE:hello"),
+        ]
+    """
+    site.install("imagen_a", source.replace("NAME", "a"), name="a")
+    assert site.run("hello").stdout == "hello from a\n"
+
+    site.install("imagen_b", source.replace("NAME", "b"), name="b")
+
+    assert site.run("hello").returncode == 2
+    assert "a (imagen-a) and b (imagen-b) both give the command 'hello'" in site.run("hello").stderr
+    assert site.run("version").stdout.startswith("imagen ")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "state"),
+    [
+        ("IMAGEN_LOAD_PLUGINS", "", "blocked"),
+        ("IMAGEN_LOAD_PLUGINS", "other", "blocked"),
+        ("IMAGEN_LOAD_PLUGINS", "other, good", "ok"),
+        ("IMAGEN_LOAD_PLUGINS", "imagen-good", "ok"),
+        ("IMAGEN_DISABLE_PLUGINS", "good", "blocked"),
+        ("IMAGEN_DISABLE_PLUGINS", "imagen-good", "blocked"),
+        ("IMAGEN_DISABLE_PLUGINS", "other", "ok"),
+    ],
+)
+def test_variables_allow_and_block(site: Site, variable: str, value: str, state: str) -> None:
+    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
+
+    assert site.plugins(**{variable: value})["good"]["state"] == state
+
+
+def test_blocked_plugin_is_never_imported(site: Site) -> None:
+    site.install("imagen_marks", "import pathlib\npathlib.Path('imported').touch()\n", name="marks")
+
+    site.run("plugins", IMAGEN_DISABLE_PLUGINS="marks")
+    assert not (site.home / "imported").exists()
+
+    site.run("plugins")
+    assert (site.home / "imported").exists()
+
+
+def test_trace_prints_each_hook_call(site: Site) -> None:
+    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
+
+    done = site.run("plugins", IMAGEN_TRACE_PLUGINS="1")
+
+    assert "imagen: good (imagen-good): calling imagen_backends" in done.stderr
+
+
+COUNTING = """
+import pathlib
+with open(pathlib.Path(__file__).with_name("imports"), "a") as file:
+    file.write("x")
+"""
+
+
+def imports(site: Site) -> int:
+    file = site.folder / "imports"
+    return len(file.read_text()) if file.exists() else 0
+
+
+def test_index_saves_the_import_until_something_changes(site: Site) -> None:
+    site.install("imagen_counts", COUNTING + GOOD.replace("TYPE", "counts"), name="counts")
+
+    site.run("--help")
+    site.run("--help")
+    site.run("generate", "a cat", "--backend", "mock", "--dry-run")
+    assert imports(site) == 1
+
+    (site.folder / "imagen_counts.py").write_text(COUNTING)
+    assert site.plugins()["counts"]["gives"] == []
+    assert imports(site) == 2
+
+    site.install("imagen_new", GOOD.replace("TYPE", "new"), name="new")
+    assert site.plugins()["new"]["gives"] == ["backend type new"]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "{}", ""])
+def test_corrupt_index_is_made_anew(site: Site, damage: str) -> None:
+    site.install("imagen_counts", COUNTING, name="counts")
+    site.run("--help")
+    cache = Path(os.environ["IMAGEN_CACHE_DIR"])
+    (index,) = cache.glob("index-*.json")
+    index.write_text(damage)
+
+    assert site.run("--help").returncode == 0
+    assert imports(site) == 2
+    assert site.run("--help").returncode == 0
+    assert imports(site) == 2
+
+
+def test_cache_that_cannot_be_written_does_no_harm(site: Site, tmp_path: Path) -> None:
+    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
+    (tmp_path / "file").touch()
+
+    done = site.run("plugins", IMAGEN_CACHE_DIR=str(tmp_path / "file" / "cache"))
+
+    assert (done.returncode, "backend type good" in done.stdout) == (0, True)
+
+
+def test_completion_never_imports_a_plugin(site: Site) -> None:
+    site.install("imagen_counts", COUNTING + GOOD.replace("TYPE", "counts"), name="counts")
+
+    done = site.run(_IMAGEN_COMPLETE="bash_complete", COMP_WORDS="imagen gen", COMP_CWORD="1")
+
+    assert done.stdout == "plain,generate\n"
+    assert imports(site) == 0
+
+
+def test_run_with_one_backend_imports_only_its_plugin(site: Site, tmp_path: Path) -> None:
+    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
+    site.install("imagen_counts", COUNTING + GOOD.replace("TYPE", "counts"), name="counts")
+    config = tmp_path / "c.yaml"
+    config.write_text("backends: {g: {type: good}, c: {type: counts}}\n")
+    site.run("--help")
+    before = imports(site)
+
+    done = site.run("generate", "a cat", "--backend", "g", "--config", str(config))
+
+    assert (done.returncode, imports(site)) == (0, before)
+
+
+def test_version_lists_plugins(site: Site) -> None:
+    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
+
+    assert site.run("version", "--plugins").stdout.splitlines()[1:] == ["imagen-good 1.0"]
+
+
+def test_specs_are_checked_for_their_types() -> None:
+    class Bad:
+        @staticmethod
+        def imagen_backends() -> list[BackendSpec]:
+            return [BackendSpec(type=5, summary="", config="", create="")]  # type: ignore[arg-type]
+
+    from imagen_core import hookimpl
+
+    Bad.imagen_backends = staticmethod(hookimpl(Bad.imagen_backends))  # type: ignore[method-assign]
+
+    with pytest.raises(
+        TypeError, match=r"bad BackendSpec: Expected `str`, got `int` - at `\$.type`"
+    ):
+        read_specs(Plugin(name="bad", distribution="bad"), Bad)
+
+
+def test_loading_a_name_that_is_not_there_is_a_plugin_error() -> None:
+    spec = BackendSpec(type="x", summary="", config="no_such_module:X", create="json:nothing")
+    catalog = Catalog((Plugin(name="x", distribution="imagen-x", backends=(spec,)),))
+
+    with pytest.raises(PluginError, match=r"the plugin x \(imagen-x\) cannot load json:nothing"):
+        catalog.load(spec, spec.create)
