@@ -636,7 +636,7 @@ class TestStep(StepConformance):
 def test_author_subclasses_and_inherits_the_checks(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(AUTHORS_TEST)
 
-    result = pytester.runpytest_inprocess("-rs", "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess("-rs", "-p", "no:cacheprovider")
 
     both = len(checks_of(BackendConformance)) + len(checks_of(StepConformance))
     result.assert_outcomes(passed=both - 4, skipped=3, xfailed=1)
@@ -687,9 +687,8 @@ def test_context_has_the_settings_of_an_installed_plugin(
     (info / "METADATA").write_text("Name: toy\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[imagen]\ntoy = toy_plugin\n")
     pytester.makepyfile(toy_plugin=TOY_PLUGIN, test_toy=TOY_TEST)
-    pytester.syspathinsert()
     monkeypatch.setenv("PYTHONPATH", str(pytester.path))
 
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
 
     result.assert_outcomes(passed=len(checks_of(StepConformance)) + 1)

@@ -89,7 +89,7 @@ def test_variables_that_steer_or_spend_are_gone(
     pytester.makeini("[pytest]\nmarkers =\n  plain\n  live")
     pytester.makepyfile(STEERED.format(names=names, mark=mark, left=left))
 
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
 
     result.assert_outcomes(passed=1)
     assert [name for name in names if os.environ.get(name) != "x"] == []
