@@ -77,7 +77,7 @@ class Making:
         self._begin()
         try:
             self._consume(emit, cancel)
-            if not self.run.outputs:
+            if not (self.run.outputs or self.run.failure):
                 raise ImagenError(f"the backend '{self._instance.name}' ended without a picture")
         except ImagenError as error:
             self._fail(error)
@@ -164,6 +164,7 @@ class Making:
         except OSError as error:
             wanted = self._target.free(values)
             self._save_elsewhere(image.data, draft, values, wanted, error)
+            return
         suffix = Path(self.run.outputs[-1].path).suffix.lower()
         if files.SUFFIXES.get(suffix, draft.mime) != draft.mime:
             text = f"{self.run.outputs[-1].path} holds {draft.mime}, whatever its suffix says"
@@ -213,7 +214,10 @@ class Making:
     def _save_elsewhere(
         self, data: bytes, draft: Output, values: dict[str, Any], wanted: Path, error: OSError
     ) -> None:
-        """A picture that can't go where it should goes where it can, and the Run fails."""
+        """A picture that can't go where it should goes where it can, and the Run fails.
+
+        It goes on, though: more pictures may come, and they are paid for, too.
+        """
         import tempfile
 
         for folder in (self._rescue, Path(tempfile.gettempdir()) / f"imagen-{RESCUE_FOLDER}"):
@@ -222,14 +226,13 @@ class Making:
                 path = self._place(data, draft, files.Target(folder=folder), values)
             except OSError:
                 continue
-            raise ImagenError(
-                f"could not write {wanted}: {error.strerror}; the picture is safe in {path}",
-                hint="move it from there, and make room or choose another folder",
-            ) from error
-        raise ImagenError(
-            f"could not write {wanted}: {error.strerror}; nor to any other folder",
-            hint="make room on the disk",
-        ) from error
+            told = f"could not write {wanted}: {error.strerror}; the picture is safe in {path}"
+            hint = "move it from there, and make room or choose another folder"
+            break
+        else:
+            told = f"could not write {wanted}: {error.strerror}; nor to any other folder"
+            hint = "make room on the disk"
+        self._fail(ImagenError(told, hint=hint), cause=error)
 
 
 def name_values(request: Request, moment: files.Moment, draft: Output) -> dict[str, Any]:

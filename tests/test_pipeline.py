@@ -341,6 +341,17 @@ def test_folder_that_vanishes_costs_no_picture(bench: Bench) -> None:
     assert not bench.folder.exists()
 
 
+def test_later_pictures_of_a_run_are_saved_elsewhere_too(bench: Bench) -> None:
+    def script(_: Request) -> Iterator[Any]:
+        bench.folder.rmdir()
+        yield from (Image(data=png(shade=shade), mime="image/png") for shade in (1, 2))
+
+    run = bench.run(script)
+
+    assert [Path(o.path).read_bytes() for o in run.outputs] == [png(shade=1), png(shade=2)]
+    assert run.failure is not None
+
+
 def test_folder_that_cannot_be_made_is_refused_before_anything_is_spent(
     bench: Bench, tmp_path: Path
 ) -> None:
