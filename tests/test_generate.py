@@ -282,8 +282,12 @@ def test_all_of_several_failed_is_one(imagen: Any) -> None:
 
     done = imagen(*args, "-p", "fail=unavailable")
 
-    assert done.exit_code == 1
-    assert done.err.endswith("imagen: 2 of 2 failed\n")
+    assert (done.exit_code, done.err) == (
+        1,
+        "imagen: error: the mock was told to fail with 'unavailable'\n"
+        "  hint: leave out fail= to see a picture\n"
+        "imagen: 2 of 2 failed\n",
+    )
 
 
 def test_dry_run_asks_nobody_and_writes_nothing(imagen: Any) -> None:

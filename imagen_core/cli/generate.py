@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -22,7 +21,7 @@ from imagen_core.cli.shared import (
     pass_app,
 )
 from imagen_core.errors import Cancelled, ImagenError, PartialFailure, UsageError
-from imagen_core.files import Target
+from imagen_core.files import Target, expand_home
 from imagen_core.types import Note, Options, Run, Text
 
 STDIN = "-"
@@ -151,9 +150,8 @@ def command(
     if not options.prompt.strip():
         app.console.warn("the prompt is empty")
     app.warn_of_plugins()
-    runs = _make(
-        app, requests, target, flags, relative=bool(output) and not Path(output).is_absolute()
-    )
+    relative = bool(output) and not expand_home(output).is_absolute()
+    runs = _make(app, requests, target, flags, relative=relative)
     _exit(app, runs)
 
 
@@ -167,6 +165,8 @@ def _switched(given: dict[str, Any]) -> dict[str, str]:
 
 
 def _read_stdin() -> str:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed", hint='imagen generate "a cat"')
     try:
         text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -202,8 +202,9 @@ def _make(
         for request, item in pipeline.each(requests, target, cancel):
             if isinstance(item, Run):
                 bar.finish(request.id)
+                _print_outputs(app, item, relative=relative)
+                _print_failure(app, item, runs)
                 runs.append(item)
-                _print_run(app, item, relative=relative)
             elif isinstance(item, Note):
                 _print_note(app, item)
             else:
@@ -214,7 +215,7 @@ def _make(
     return runs
 
 
-def _print_run(app: App, run: Run, *, relative: bool) -> None:
+def _print_outputs(app: App, run: Run, *, relative: bool) -> None:
     for note in run.notes:
         _print_note(app, note)
     for output in run.outputs:
@@ -224,7 +225,12 @@ def _print_run(app: App, run: Run, *, relative: bool) -> None:
             app.console.json({**document(run, output), "path": output.path})
         else:
             app.console.line(os.path.relpath(output.path) if relative else output.path)
-    if run.failure:
+
+
+def _print_failure(app: App, run: Run, earlier: list[Run]) -> None:
+    """Tell why a Run failed; people are told the same thing once, programs each time."""
+    same = any(other.failure == run.failure for other in earlier)
+    if run.failure and (app.console.as_json or not same):
         about = {"id": run.id, "seed": run.request.seed, "backend": run.request.backend}
         app.console.error(run.failure.error(), about)
 
