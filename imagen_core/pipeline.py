@@ -144,7 +144,7 @@ class Pipeline:
             if step.phase != phase:
                 continue
             try:
-                notes += step.run(done) or ()
+                notes += map(_checked, step.run(done) or ())
             except (Exception, SystemExit) as error:  # noqa: BLE001 - steps are isolated
                 self._on_error(error)
                 notes.append(Note(step=step.name, text=_told(error), warning=True))
@@ -238,6 +238,12 @@ class _Crew:
 
     def _emit(self, making: Making, event: Event | None) -> None:
         self._queue.put((making, event))
+
+
+def _checked(note: object) -> Note:
+    if not isinstance(note, Note):
+        raise TypeError(f"it gave a {type(note).__name__}, which is no Note")
+    return note
 
 
 def _done(run: Run) -> Done:

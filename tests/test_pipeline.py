@@ -418,6 +418,16 @@ def test_step_that_fails_stops_no_other(bench: Bench, error: BaseException) -> N
     )
 
 
+def test_step_that_gives_no_note_is_told(bench: Bench) -> None:
+    bench.steps = [Step("odd", "record", lambda _: ["done"])]  # type: ignore[list-item]
+
+    run = bench.run(lambda _: iter([PICTURE]))
+
+    assert run.notes == (
+        Note(step="odd", text="TypeError: it gave a str, which is no Note", warning=True),
+    )
+
+
 def test_equal_resources_never_run_at_once_and_others_do(bench: Bench) -> None:
     running: set[str] = set()
     both = threading.Barrier(2, timeout=20)
