@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,8 +23,7 @@ from imagen_core.types import (
 )
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from imagen_core.protocols import Instance
     from imagen_core.types import About, Request
@@ -40,7 +40,10 @@ class Record(Protocol):
 
 
 class Making:
-    """Drives one backend for one Request; `run` is what became of it so far."""
+    """Drives one backend for one Request; `run` is what became of it so far.
+
+    A thread drives it, and another may give it up: what changes the Run holds the lock.
+    """
 
     def __init__(
         self,
@@ -56,10 +59,13 @@ class Making:
         self._target = target
         self._record = record
         self._rescue = rescue
-        self._clock = 0.0
-        self.error: BaseException | None = None
+        self._lock = threading.RLock()
+        self._started = 0.0
+        self._abandoned = False
+        self.errors: list[BaseException] = []
         self.moment = files.Moment.now()
         about = instance.backend.about
+        ignores = ignored(request, about)
         self.run = Run(
             id=request.id,
             started_at=self.moment.utc,
@@ -67,44 +73,42 @@ class Making:
             backend_type=instance.type,
             model=about.model,
             caller=caller,
-            notes=tuple(
-                Note(step="generate", text=text, warning=True) for text in ignored(request, about)
-            ),
+            notes=tuple(Note(step="generate", text=text, warning=True) for text in ignores),
         )
 
     def drive(self, emit: Callable[[Event], None], cancel: threading.Event) -> None:
         """Run the backend to its end, or until `cancel` is set; never raises."""
-        self._begin()
         try:
+            self._begin()
             self._consume(emit, cancel)
             if not (self.run.outputs or self.run.failure):
                 raise ImagenError(f"the backend '{self._instance.name}' ended without a picture")
         except ImagenError as error:
             self._fail(error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a backend may raise anything
-            self._fail(
-                ImagenError(
-                    f"the backend '{self._instance.name}' ({self._instance.type}) failed: "
-                    f"{type(error).__name__}: {error}",
-                    hint="this is a fault of the backend's plugin; --debug shows the trace",
-                ),
-                cause=error,
+        except BaseException as error:  # noqa: BLE001 - a backend may raise anything
+            fault = ImagenError(
+                f"the backend '{self._instance.name}' ({self._instance.type}) failed: "
+                f"{type(error).__name__}: {error}",
+                hint="this is a fault of the backend's plugin; --debug shows the trace",
             )
+            self._fail(fault, cause=error)
         self._end()
 
-    def skip(self) -> None:
-        """Cancelled before it began: nothing happened that is worth a record."""
-        self._fail(Cancelled("cancelled before it began"))
-
-    def abandon(self, seconds: float) -> None:
-        """Cancelled, and the backend does not react: say so, and wait no longer."""
-        text = f"the backend '{self._instance.name}' did not react within {seconds:g} s"
-        self._fail(Cancelled(f"cancelled; {text} and may still be at work"))
-        self._end()
+    def give_up(self, seconds: float) -> None:
+        """Cancelled, and not there to say so itself: it hangs, or it never began."""
+        with self._lock:
+            if not self._started:
+                self._fail(Cancelled("cancelled before it began"))
+                return
+            self._abandoned = True
+            text = f"the backend '{self._instance.name}' did not react within {seconds:g} s"
+            self._fail(Cancelled(f"cancelled; {text} and may still be at work"))
+            self._end()
 
     def note(self, *notes: Note) -> None:
         """Add what a step has to say."""
-        self._change(notes=(*self.run.notes, *notes))
+        with self._lock:
+            self._change(notes=(*self.run.notes, *notes))
 
     @property
     def resource(self) -> str | None:
@@ -112,22 +116,28 @@ class Making:
         return self._instance.backend.resource
 
     def _begin(self) -> None:
-        self.moment = files.Moment.now()
-        self._clock = time.monotonic()
-        self._change(started_at=self.moment.utc)
+        with self._lock:
+            self.moment = files.Moment.now()
+            self._started = time.monotonic()
+            self._change(started_at=self.moment.utc)
 
     def _end(self) -> None:
-        self._change(latency_ms=round((time.monotonic() - self._clock) * 1000))
-        self._record(self.run, finished=True)
+        with self._lock:
+            self._change(latency_ms=round((time.monotonic() - self._started) * 1000))
+            self._record(self.run, finished=True)
 
     def _change(self, **changes: Any) -> None:
         from msgspec.structs import replace
 
-        self.run = replace(self.run, **changes)
+        with self._lock:
+            self.run = replace(self.run, **changes)
 
     def _fail(self, error: ImagenError, cause: BaseException | None = None) -> None:
-        self.error = cause or error
+        self.errors.append(cause or error)
         self._change(failure=self.run.failure or Failure.of(error))
+
+    def _warn(self, text: str) -> None:
+        self.note(Note(step="generate", text=text, warning=True))
 
     def _consume(self, emit: Callable[[Event], None], cancel: threading.Event) -> None:
         events = self._instance.backend.generate(self.run.request)
@@ -138,7 +148,15 @@ class Making:
                 if cancel.is_set():
                     raise Cancelled("cancelled")
         finally:
+            self._close(events)
+
+    def _close(self, events: Generator[Event, None, None]) -> None:
+        """End the backend; what goes wrong with that does not hide why it was ended."""
+        try:
             events.close()
+        except BaseException as error:  # noqa: BLE001 - a backend may raise anything
+            self.errors.append(error)
+            self._warn(f"the backend '{self._instance.name}' did not stop cleanly: {error}")
 
     def _take(self, event: Event) -> None:
         match event:
@@ -159,24 +177,27 @@ class Making:
             raise ImagenError(f"the backend '{self._instance.name}' gave an empty picture")
         draft = self._draft(image)
         values = name_values(self.run.request, self.moment, draft)
+        target = self._target.nth(draft.ordinal)
+        if self._abandoned:
+            # Nobody waits for it any more, but it may be paid for.
+            self._rescue.mkdir(parents=True, exist_ok=True)
+            target = files.Target(folder=self._rescue)
         try:
-            self._place(image.data, draft, self._target, values)
+            self._place(image.data, draft, target, values)
         except OSError as error:
-            wanted = self._target.free(values)
-            self._save_elsewhere(image.data, draft, values, wanted, error)
+            self._save_elsewhere(image.data, draft, values, target.free(values), error)
             return
         suffix = Path(self.run.outputs[-1].path).suffix.lower()
         if files.SUFFIXES.get(suffix, draft.mime) != draft.mime:
-            text = f"{self.run.outputs[-1].path} holds {draft.mime}, whatever its suffix says"
-            self.note(Note(step="generate", text=text, warning=True))
+            path = self.run.outputs[-1].path
+            self._warn(f"{path} holds {draft.mime}, whatever its suffix says")
 
     def _draft(self, image: Image) -> Output:
         """The Output but for its path."""
         request = self.run.request
         header = files.image_header(image.data)
         if header is None:
-            text = f"its picture ({image.mime}) is of no type that imagen knows"
-            self.note(Note(step="generate", text=text, warning=True))
+            self._warn(f"its picture ({image.mime}) is of no type that imagen knows")
         return Output(
             path="",
             mime=header.mime if header else image.mime,
@@ -206,8 +227,8 @@ class Making:
             self._record(self.run, finished=False)
 
         try:
-            return files.place(data, target.nth(draft.ordinal), values, claim=claim)
-        except OSError:
+            return files.place(data, target, values, claim=claim)
+        except BaseException:
             self._change(outputs=earlier)
             raise
 

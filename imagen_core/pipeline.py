@@ -9,10 +9,12 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from imagen_core import files
 from imagen_core.making import RESCUE_FOLDER, Making
 from imagen_core.specs import Phase
-from imagen_core.types import Done, Event, Note, Run
+from imagen_core.types import Done, Event, Image, Note, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -88,7 +90,7 @@ class Pipeline:
         for. Setting `cancel` ends what is running; each Request has its Run all the same.
         """
         files.prepare(target)
-        crew = _Crew(cancel, self._grace)
+        crew = _Crew(cancel, self._grace, finish=self._finish)
         for index, request in enumerate(requests):
             crew.add(self._making(request, target.nth(index)))
         crew.start()
@@ -97,17 +99,17 @@ class Pipeline:
                 if event is not None:
                     yield making.run.request, event
                     continue
-                self._finish(making)
+                for error in making.errors:
+                    self._on_error(error)
                 yield making.run.request, making.run
                 for note in self._publish(making):
                     yield making.run.request, note
         finally:
-            for making in crew.stop():
-                self._finish(making)
+            crew.stop()
 
     def show(self, runs: Sequence[Run], paths: Sequence[str]) -> list[Note]:
         """The steps that come once for a whole command."""
-        return self._run_steps("show", Done(runs=tuple(runs), paths=tuple(paths)))
+        return self._run_steps("show", Done(runs=tuple(runs), paths=tuple(paths)), self._on_error)
 
     def _making(self, request: Request, target: files.Target) -> Making:
         return Making(
@@ -120,25 +122,25 @@ class Pipeline:
         )
 
     def _finish(self, making: Making) -> None:
-        """What comes between the last picture and the printed path."""
-        if making.error:
-            self._on_error(making.error)
-        before = len(making.run.notes)
-        making.note(*self._run_steps("record", _done(making.run)))
-        if self._ledger_problem:
-            making.note(Note(step="ledger", text=self._ledger_problem, warning=True))
-            self._ledger_problem = ""
-        elif len(making.run.notes) > before:
+        """What comes between the last picture and the printed path, still in its thread."""
+        notes = self._run_steps("record", _done(making.run), making.errors.append)
+        making.note(*notes)
+        if notes:
             self._record(making.run, finished=True)
+        if problem := self._ledger_problem:
+            self._ledger_problem = ""
+            making.note(Note(step="ledger", text=problem, warning=True))
 
     def _publish(self, making: Making) -> Iterator[Note]:
-        notes = self._run_steps("publish", _done(making.run))
+        notes = self._run_steps("publish", _done(making.run), self._on_error)
         if notes:
             making.note(*notes)
             self._record(making.run, finished=True)
         yield from notes
 
-    def _run_steps(self, phase: Phase, done: Done) -> list[Note]:
+    def _run_steps(
+        self, phase: Phase, done: Done, on_error: Callable[[BaseException], None]
+    ) -> list[Note]:
         notes: list[Note] = []
         for step in self._steps:
             if step.phase != phase:
@@ -146,30 +148,35 @@ class Pipeline:
             try:
                 notes += map(_checked, step.run(done) or ())
             except (Exception, SystemExit) as error:  # noqa: BLE001 - steps are isolated
-                self._on_error(error)
+                on_error(error)
                 notes.append(Note(step=step.name, text=_told(error), warning=True))
         return notes
 
     def _record(self, run: Run, *, finished: bool) -> None:
-        """Write it down, unless the ledger has failed before: then one warning is enough."""
+        """Write it down. The ledger never costs a picture, whatever is wrong with it."""
         if self._ledger is None:
             return
-        from imagen_core.errors import ImagenError
+        from imagen_core.database import DatabaseError
 
         try:
             self._ledger.record(run, finished=finished)
-        except ImagenError as error:
-            self._on_error(error)
+        except DatabaseError as error:
+            # It may have taken seconds to find out: one try is enough for a whole command.
             self._ledger = None
+            self._ledger_problem = f"{error}; nothing is recorded from here on"
+        except Exception as error:  # noqa: BLE001 - metadata may hold what nobody can encode
             self._ledger_problem = f"{error}; this run is not recorded"
 
 
 class _Crew:
     """The threads that drive makings: one a resource, a few for those without one."""
 
-    def __init__(self, cancel: threading.Event, grace: float) -> None:
+    def __init__(
+        self, cancel: threading.Event, grace: float, *, finish: Callable[[Making], None]
+    ) -> None:
         self._cancel = cancel
         self._grace = grace
+        self._finish = finish
         self._lanes: dict[str | None, deque[Making]] = {}
         self._queue: SimpleQueue[tuple[Making, Event | None]] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -201,15 +208,14 @@ class _Crew:
                     self._open.remove(making)
                 yield making, event
 
-    def stop(self) -> list[Making]:
-        """End what is still running; the makings that ended unseen come back."""
-        unseen: list[Making] = []
+    def stop(self) -> None:
+        """End what is still running."""
         if self._open:
             self._cancel.set()
-            unseen = [making for making, event in self.events() if event is None]
+            for _ in self.events():
+                pass
         for thread in self._threads:
             thread.join(JOIN_SECONDS if self._cancel.is_set() else None)
-        return unseen
 
     def _overdue(self) -> bool:
         """Whether the grace after cancelling is over."""
@@ -219,10 +225,13 @@ class _Crew:
         return time.monotonic() > self._deadline
 
     def _give_up(self) -> Iterator[tuple[Making, Event | None]]:
-        for making in self._open:
-            making.abandon(self._grace)
+        for lane in self._lanes.values():
+            lane.clear()
+        while self._open:
+            making = self._open.pop(0)
+            making.give_up(self._grace)
+            self._finish(making)
             yield making, None
-        self._open = []
 
     def _work(self, lane: deque[Making]) -> None:
         while True:
@@ -230,13 +239,19 @@ class _Crew:
                 making = lane.popleft()
             except IndexError:
                 return
-            if self._cancel.is_set():
-                making.skip()
-            else:
-                making.drive(partial(self._emit, making), self._cancel)
-            self._emit(making, None)
+            try:
+                if self._cancel.is_set():
+                    making.give_up(0)
+                else:
+                    making.drive(partial(self._emit, making), self._cancel)
+                self._finish(making)
+            finally:
+                self._queue.put((making, None))
 
-    def _emit(self, making: Making, event: Event | None) -> None:
+    def _emit(self, making: Making, event: Event) -> None:
+        if isinstance(event, Image):
+            # It is on disk; its bytes would only pile up where the consumer is slow.
+            event = replace(event, data=b"")
         self._queue.put((making, event))
 
 
@@ -251,8 +266,6 @@ def _done(run: Run) -> Done:
 
 
 def _with(run: Run, notes: Iterable[Note]) -> Run:
-    from msgspec.structs import replace
-
     return replace(run, notes=(*run.notes, *notes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import threading
 from io import BytesIO
@@ -179,6 +180,14 @@ def test_ledger_knows_a_picture_before_its_file_appears(
             Failure(
                 code="failed",
                 message="the backend 'b' (scripted) failed: KeyError: 'x'",
+                hint="this is a fault of the backend's plugin; --debug shows the trace",
+            ),
+        ),
+        (
+            asyncio.CancelledError("loop"),
+            Failure(
+                code="failed",
+                message="the backend 'b' (scripted) failed: CancelledError: loop",
                 hint="this is a fault of the backend's plugin; --debug shows the trace",
             ),
         ),
@@ -376,7 +385,25 @@ def test_broken_ledger_is_one_warning_and_costs_no_picture(bench: Bench) -> None
     assert Path(run.outputs[0].path).is_file()
     (note,) = run.notes
     assert (note.step, note.warning) == ("ledger", True)
-    assert "file is not a database; this run is not recorded" in note.text
+    assert "file is not a database; nothing is recorded from here on" in note.text
+
+
+def test_metadata_that_nobody_can_encode_costs_neither_picture_nor_ledger(bench: Bench) -> None:
+    endless: dict[str, Any] = {}
+    endless["x"] = endless
+
+    def script(request: Request) -> Iterator[Any]:
+        yield Image(data=png(), mime="image/png", metadata=endless if request.seed == 1 else {})
+
+    bench.backends["b"] = Scripted(script, resource="one")
+    done = bench.pipeline().each([request(number=n) for n in (1, 2)], bench.target(), bench.cancel)
+    odd, fine = [item for _, item in done if isinstance(item, Run)]
+
+    assert (odd.failure, fine.failure) == (None, None)
+    assert Path(odd.outputs[0].path).is_file()
+    assert [note.step for note in odd.notes] == ["ledger"]
+    assert fine.notes == ()
+    assert [run.id for run in bench.ledger.runs()] == [fine.id]
 
 
 def test_steps_run_in_their_order_around_the_run(bench: Bench) -> None:
@@ -525,6 +552,94 @@ def test_backend_that_does_not_react_is_left_behind(bench: Bench) -> None:
     assert run.failure is not None
     assert run.failure.message == (
         "cancelled; the backend 'b' did not react within 0.2 s and may still be at work"
+    )
+
+
+def test_late_picture_of_a_backend_left_behind_is_kept(bench: Bench) -> None:
+    release = threading.Event()
+    bench.grace = 0.2
+
+    def script(_: Request) -> Iterator[Any]:
+        bench.cancel.set()
+        release.wait(20)
+        yield PICTURE
+
+    run = bench.run(script)
+    release.set()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread.daemon:
+            thread.join(20)
+
+    assert run.outputs == ()
+    recorded = bench.ledger.get(run.id)
+    assert recorded is not None
+    assert recorded.failure == run.failure
+    assert Path(recorded.outputs[0].path).parent == bench.data / "rescued"
+    assert Path(recorded.outputs[0].path).read_bytes() == PICTURE.data
+
+
+def test_what_waits_behind_a_hanging_backend_never_began(bench: Bench) -> None:
+    release = threading.Event()
+    bench.grace = 0.2
+
+    def script(_: Request) -> Iterator[Any]:
+        bench.cancel.set()
+        release.wait(20)
+        yield PICTURE
+
+    bench.backends["b"] = Scripted(script, resource="one")
+    done = bench.pipeline().each(
+        [request(number=n) for n in (1, 2, 3)], bench.target(), bench.cancel
+    )
+    runs = [item for _, item in done if isinstance(item, Run)]
+    recorded = [run.id for run in bench.ledger.runs()]
+    release.set()
+
+    assert [run.failure and run.failure.message for run in runs[1:]] == [
+        "cancelled before it began"
+    ] * 2
+    assert recorded == [runs[0].id]
+
+
+def test_consumer_that_leaves_while_backends_are_given_up_sees_none_twice(bench: Bench) -> None:
+    release = threading.Event()
+    bench.grace = 0.2
+    steps: list[str] = []
+    bench.steps = [Step("count", "record", lambda done: noted(steps, done.runs[0].id))]
+
+    def script(_: Request) -> Iterator[Any]:
+        bench.cancel.set()
+        release.wait(20)
+        yield PICTURE
+
+    bench.backends["b"] = Scripted(script, resource="one")
+    done = bench.pipeline().each([request(number=n) for n in (1, 2)], bench.target(), bench.cancel)
+    next(item for _, item in done if isinstance(item, Run))
+    done.close()  # type: ignore[attr-defined]
+    seen = list(steps)
+    release.set()
+
+    assert sorted(seen) == [request(number=1).id, request(number=2).id]
+
+
+def test_clean_up_that_fails_does_not_hide_the_cancelling(bench: Bench) -> None:
+    def script(_: Request) -> Iterator[Any]:
+        try:
+            bench.cancel.set()
+            while True:
+                yield Progress()
+        finally:
+            raise UnavailableError("the remote side can't be stopped")
+
+    run = bench.run(script)
+
+    assert run.failure == Failure(code="cancelled", message="cancelled")
+    assert run.notes == (
+        Note(
+            step="generate",
+            text="the backend 'b' did not stop cleanly: the remote side can't be stopped",
+            warning=True,
+        ),
     )
 
 
