@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import re
-import unicodedata
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,7 +88,7 @@ class Target(Struct, frozen=True, kw_only=True):
         """The target of one of several pictures: the first alone may replace a file."""
         if self.path is None or index == 0:
             return self
-        return structs.replace(self, number=index + 1, replace=False)
+        return structs.replace(self, number=self.number + index, replace=False)
 
     def free(self, values: Mapping[str, Any]) -> Path:
         """The path that a picture would get now."""
@@ -115,6 +114,8 @@ def expand_home(path: str) -> Path:
 
 def slugify(prompt: str) -> str:
     """The prompt in lower-case ASCII words, at most 40 characters; never empty."""
+    import unicodedata
+
     plain = unicodedata.normalize("NFKD", prompt[: SLUG_LENGTH * 20]).casefold()
     letters = "".join(c for c in plain if not unicodedata.combining(c))
     words = (word.encode("ascii", "ignore").decode() for word in _WORD.findall(letters))
@@ -169,22 +170,14 @@ def place(
         # What the template names below the folder is made; a folder that vanished is not.
         first.parent.mkdir(parents=True, exist_ok=True)
     with _part(data, first.parent) as part:
-        for path in itertools.chain([first], paths):
-            if target.replace:
-                claim(path)
-                part.replace(path)
-                # The old sidecar tells of a picture that is gone.
-                with contextlib.suppress(OSError):
-                    sidecar_path(path).unlink()
-            elif _taken(path):
-                continue
-            else:
-                claim(path)
-                if not _link(part, path):
-                    continue
-            _sync_folder(path.parent)
-            return path
-    raise AssertionError("the candidates never end")
+        if target.replace:
+            claim(first)
+            _replace(part, first)
+            path = first
+        else:
+            path = next(p for p in itertools.chain([first], paths) if _take(part, p, claim))
+        _sync_folder(path.parent)
+        return path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -237,6 +230,21 @@ def _part(data: bytes, folder: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _replace(part: Path, path: Path) -> None:
+    """Put the picture over another one, whose sidecar then tells of a picture that is gone."""
+    part.replace(path)
+    with contextlib.suppress(OSError):
+        sidecar_path(path).unlink()
+
+
+def _take(part: Path, path: Path, claim: Callable[[Path], None]) -> bool:
+    """Give the picture this name, unless something is there."""
+    if _taken(path):
+        return False
+    claim(path)
+    return _link(part, path)
 
 
 def _link(part: Path, path: Path) -> bool:
