@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from imagen_core.errors import ImagenError
 from imagen_core.types import About, Cost, Event, Options, Paths, Request, Status, UsageRow
+
+if TYPE_CHECKING:
+    from imagen_core.files import Target
+    from imagen_core.pipeline import Pipeline
 
 
 @runtime_checkable
@@ -160,6 +164,17 @@ class App(Protocol):
 
     def resolve(self, options: Options) -> tuple[Request, ...]:
         """The Requests that these Options come to."""
+        ...
+
+    def target(self, output: str = "") -> Target:
+        """Where pictures go: to this path, or by the naming template into a folder."""
+        ...
+
+    def pipeline(self, flags: Mapping[str, str]) -> Pipeline:
+        """What makes Requests into Runs: `run` and `each`, with the steps that are on.
+
+        `flags`: switches by key, on or off, as a command line set them.
+        """
         ...
 
     def store(self, name: str = "") -> tuple[str, Store]:
