@@ -32,9 +32,8 @@ class AppContext(Context):
 
     def settings(self, plugin: str) -> Any:
         """The plugin's own top-level block, typed."""
-        spec = self._app.catalog.settings()[plugin]
-        owner = next(p for p in self._app.catalog.plugins if p.name == plugin)
-        struct = self._app.catalog.load(owner.specs[0], spec.config)
+        owner, spec = self._app.catalog.block(plugin)
+        struct = self._app.catalog.load(owner, spec.config)
         return self._app.settings.block((plugin,), struct)
 
     def secret(self, variable: str) -> Secret | None:

@@ -5,6 +5,7 @@ This is dear and happens once; afterwards the index (`index.py`) answers.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from imagen_core.specs import (
     Spec,
     StepSpec,
     StoreSpec,
+    Switch,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +40,21 @@ HOOKS: dict[str, type[Spec]] = {
     "imagen_callers": CallerSpec,
     "imagen_commands": CommandSpec,
 }
+
+# fmt: off
+RESERVED_FLAGS = frozenset({
+    "--backend", "--size", "--seed", "--steps", "--style", "--negative", "--count", "--image",
+    "--param", "--output", "--dry-run", "--quiet", "--json", "--config", "--help",
+})
+# fmt: on
+RESERVED_KEYS = frozenset({"dir", "naming", "ledger"})
+SHAPES = {
+    "key": re.compile("[a-z][a-z0-9_]*"),
+    "env": re.compile("[A-Z][A-Z0-9_]*"),
+    "on_flag": re.compile("(--[a-z][a-z0-9-]+)?"),
+    "off_flag": re.compile("(--[a-z][a-z0-9-]+)?"),
+}
+"""What the fields of a Switch may look like: anything else would break every `generate`."""
 
 
 def discover(
@@ -108,9 +125,31 @@ def _checked(spec: object, kind: type[Spec], hook: str) -> Spec:
         raise TypeError(f"{hook} gave a {type(spec).__name__}, expected {kind.__name__}")
     try:
         # A struct's own __init__ checks no types; the way through JSON does.
-        return msgspec.json.decode(msgspec.json.encode(spec), type=kind)
+        checked = msgspec.json.decode(msgspec.json.encode(spec), type=kind)
     except msgspec.ValidationError as error:
         raise TypeError(f"{hook} gave a bad {kind.__name__}: {error}") from error
+    switch = checked.switch if isinstance(checked, StepSpec) else None
+    if switch and (problem := _switch_problem(switch)):
+        raise TypeError(f"{hook} gave a bad Switch: {problem}")
+    return checked
+
+
+def _switch_problem(switch: Switch) -> str:
+    """What makes this switch unusable, or an empty string."""
+    for field, shape in SHAPES.items():
+        if not shape.fullmatch(value := getattr(switch, field)):
+            return f"the {field} '{value}' does not look like {shape.pattern}"
+    flags = {switch.on_flag, switch.off_flag} - {""}
+    if switch.key in RESERVED_KEYS or flags & RESERVED_FLAGS:
+        taken = sorted(flags & RESERVED_FLAGS) or [f"output.{switch.key}"]
+        return f"{taken[0]} is imagen's own"
+    if switch.on_flag and switch.on_flag == switch.off_flag:
+        return f"{switch.on_flag} cannot turn it both on and off"
+    for key, other in known.SWITCHES.items():
+        shared = {switch.env, *flags} & {other.env, other.on_flag, other.off_flag}
+        if key != switch.key and shared:
+            return f"{min(shared)} belongs to the switch '{key}' of {other.distribution}"
+    return ""
 
 
 def _check_unmarked(implementation: object) -> None:
@@ -146,25 +185,40 @@ def _load_in_time(
 
     result: list[Plugin] = []
     started = time.monotonic()
-    thread = threading.Thread(
-        target=lambda: result.append(_load(plugin, entry, trace)), daemon=True
-    )
+
+    def work() -> None:
+        # Whatever gets here would be printed as the trace of a thread.
+        with contextlib.suppress(BaseException):
+            result.append(_load(plugin, entry, trace))
+
+    thread = threading.Thread(target=work, daemon=True)
     with contextlib.redirect_stdout(sys.stderr):
         thread.start()
         thread.join(limit)
-    if not result:
-        problem = f"its import had not finished after {limit:g} s"
-        loaded = msgspec.structs.replace(plugin, state="broken", problem=problem)
-    else:
-        loaded = result[0]
+    loaded = result[0] if result else _given_up(plugin, entry, limit, hangs=thread.is_alive())
     return msgspec.structs.replace(loaded, load_ms=round((time.monotonic() - started) * 1000))
+
+
+def _given_up(plugin: Plugin, entry: EntryPoint, limit: float, *, hangs: bool) -> Plugin:
+    import sys
+
+    late = f"its import had not finished after {limit:g} s"
+    top = entry.module.partition(".")[0]
+    parts = [name for name in list(sys.modules) if str(name).startswith(f"{top}.")]
+    return msgspec.structs.replace(
+        plugin,
+        state="broken",
+        hangs=hangs,
+        problem=late if hangs else "its import failed, and so did telling why",
+        files=tuple(sorted({*plugin.files, *_module_files(top, *parts)})),
+    )
 
 
 def _load(plugin: Plugin, entry: EntryPoint, trace: Callable[[str], None] | None) -> Plugin:
     import sys
 
     before = set(sys.modules)
-    files: set[str] = set()
+    files = set(plugin.files)
     try:
         files.update(_module_files(entry.module.partition(".")[0]))
         loaded = read_specs(plugin, entry.load(), trace)
@@ -172,12 +226,13 @@ def _load(plugin: Plugin, entry: EntryPoint, trace: Callable[[str], None] | None
         import traceback
 
         files.update(_traceback_files(error))
-        problem = str(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {error}"
+        text = _clean(str(error))
+        problem = text if isinstance(error, TypeError) else f"{type(error).__name__}: {text}"
         loaded = msgspec.structs.replace(
             plugin,
             state="broken",
             problem=" ".join(problem.split()),
-            trace="".join(traceback.format_exception(error)),
+            trace=_clean("".join(traceback.format_exception(error))),
         )
     files.update(_module_files(*(set(sys.modules) - before)))
     return msgspec.structs.replace(loaded, files=tuple(sorted(files)))
@@ -185,18 +240,29 @@ def _load(plugin: Plugin, entry: EntryPoint, trace: Callable[[str], None] | None
 
 def _module_files(*names: str) -> Iterator[str]:
     """The source files of these modules, of those that have one; nothing is imported."""
+    for name in names:
+        try:
+            origin = _origin(name)
+        except BaseException:  # noqa: BLE001 - what stands in sys.modules may do anything
+            continue
+        if origin and isinstance(origin, str):
+            yield origin
+
+
+def _origin(name: str) -> object:
     import importlib.util
     import sys
 
-    for name in names:
-        module = sys.modules.get(name)
-        if module is None and "." not in name:
-            spec = importlib.util.find_spec(name)
-            origin = spec.origin if spec else None
-        else:
-            origin = getattr(module, "__file__", None)
-        if origin:
-            yield origin
+    module = sys.modules.get(name)
+    if module is None and "." not in name:
+        spec = importlib.util.find_spec(name)
+        return spec.origin if spec else None
+    return getattr(module, "__file__", None)
+
+
+def _clean(text: str) -> str:
+    """Text that can be printed and encoded, whatever a plugin put into it."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _traceback_files(error: BaseException) -> Iterator[str]:
@@ -230,6 +296,7 @@ def _entries() -> Iterator[tuple[Plugin, EntryPoint | None]]:
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         path = str(getattr(distribution, "_path", ""))
+        files = (f"{path}/entry_points.txt",)
         name = path.replace("\\", "/").rpartition("/")[2].rpartition("-")[0].rpartition("-")[0]
         try:
             text = distribution.read_text("entry_points.txt") or ""
@@ -247,8 +314,11 @@ def _entries() -> Iterator[tuple[Plugin, EntryPoint | None]]:
             if not all(entry.name and entry.value for entry in entries):
                 raise ValueError("an entry point without a name or a value")
         except Exception as error:  # noqa: BLE001 - damaged metadata raises nearly anything
-            problem = f"its metadata is damaged: {type(error).__name__}: {error}"
-            yield Plugin(name=name, distribution=name, state="broken", problem=problem), None
+            problem = _clean(f"its metadata is damaged: {type(error).__name__}: {error}")
+            yield (
+                Plugin(name=name, distribution=name, state="broken", problem=problem, files=files),
+                None,
+            )
             continue
         for entry in entries:
             yield (
@@ -257,7 +327,7 @@ def _entries() -> Iterator[tuple[Plugin, EntryPoint | None]]:
                     distribution=name,
                     version=version,
                     module=entry.value,
-                    files=(f"{path}/entry_points.txt",),
+                    files=files,
                 ),
                 entry,
             )

@@ -1,7 +1,8 @@
 """The index: all specs of all plugins in one JSON file, so that none is imported to list them.
 
-It holds as long as every folder with a `*.dist-info` and every file that was read while the
-plugins loaded is unchanged. An index that is stale, corrupt or cannot be written does no harm.
+It holds as long as every folder in which a distribution may appear and every file that was read
+while the plugins loaded is unchanged; with a plugin that hung, for ten minutes at most. An index
+that is stale, corrupt or cannot be written does no harm.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -22,6 +24,9 @@ from imagen_core.plugins import Catalog, Plugin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+RETRY_SECONDS = 600.0
+"""How long a plugin that did not load in time is left alone: its disk may have been slow."""
+
 
 class Index(Struct, frozen=True, kw_only=True):
     """The plugins as they were when all stamped files looked like this."""
@@ -29,6 +34,7 @@ class Index(Struct, frozen=True, kw_only=True):
     key: str
     stamps: dict[str, tuple[int, int] | None]
     plugins: tuple[Plugin, ...]
+    retry_at: float | None = None
 
 
 def open_catalog(
@@ -53,7 +59,8 @@ def open_catalog(
     if not rebuild:
         return Catalog((core(),))
     plugins = discover(environment, trace=trace)
-    _write(path, Index(key=key, stamps=_stamps(plugins), plugins=plugins))
+    retry_at = time.time() + RETRY_SECONDS if any(p.hangs for p in plugins) else None
+    _write(path, Index(key=key, stamps=_stamps(plugins), plugins=plugins, retry_at=retry_at))
     return Catalog(plugins)
 
 
@@ -72,7 +79,7 @@ def _key(environment: Mapping[str, str]) -> str:
 def _read(path: Path, key: str) -> Index | None:
     try:
         index = msgspec.json.decode(path.read_bytes(), type=Index)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, msgspec.MsgspecError):
         return None
     return index if index.key == key else None
 
@@ -83,20 +90,22 @@ def _write(path: Path, index: Index) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(msgspec.json.encode(index))
         part.replace(path)
-    except OSError:
+    except (OSError, ValueError, TypeError):
         return
 
 
 def _holds(index: Index) -> bool:
+    if index.retry_at is not None and time.time() >= index.retry_at:
+        return False
     return all(_stamp(path) == stamp for path, stamp in index.stamps.items())
 
 
 def _stamps(plugins: Iterable[Plugin]) -> dict[str, tuple[int, int] | None]:
-    """What to watch: folders of distributions, and the plugins' files that none of them covers."""
-    folders = {folder for folder in sys.path if _holds_distributions(folder)}
+    """What to watch: sys.path's folders, and the plugins' files that no distribution covers."""
+    folders = {folder for folder in sys.path if _holds_any(folder, ".dist-info")}
     tops = {plugin.module.partition(":")[0].partition(".")[0] for plugin in plugins}
     standard = (str(Path(os.__file__).parent), "<")
-    watched = set(folders)
+    watched = folders | _path_folders()
     for plugin in plugins:
         for file in plugin.files:
             installed = next((f for f in folders if file.startswith(f + os.sep)), None)
@@ -110,9 +119,21 @@ def _stamps(plugins: Iterable[Plugin]) -> dict[str, tuple[int, int] | None]:
     return {path: _stamp(path) for path in sorted(watched)}
 
 
-def _holds_distributions(folder: str) -> bool:
+def _path_folders() -> set[str]:
+    """Where the first plugin may yet be installed: sys.path without the standard library."""
+    standard = Path(os.__file__).parent
+    # The first entry is the script's folder or the working one, in which pictures are written.
+    script = "" if sys.flags.safe_path or not sys.path else sys.path[0]
+    own = _holds_any(script, ".dist-info", ".egg-info")
+    searched = sys.path if own or sys.flags.safe_path else sys.path[1:]
+    return {
+        folder for folder in searched if Path(folder) not in (standard, standard / "lib-dynload")
+    }
+
+
+def _holds_any(folder: str, *suffixes: str) -> bool:
     try:
-        return any(path.suffix == ".dist-info" for path in Path(folder).iterdir())
+        return any(path.suffix in suffixes for path in Path(folder).iterdir())
     except OSError:
         return False
 

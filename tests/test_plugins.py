@@ -10,12 +10,14 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from imagen_core.discovery import discover, read_specs
+from imagen_core.cli.generate import command as generate
+from imagen_core.discovery import RESERVED_FLAGS, _switch_problem, core, discover, read_specs
 from imagen_core.errors import PluginError
 from imagen_core.plugins import Catalog, Plugin
-from imagen_core.specs import BackendSpec
+from imagen_core.specs import BackendSpec, SettingsSpec, StepSpec, Switch
 
 GOOD = """
 from imagen_core import About, Backend, BackendSpec, Cost, Image, hookimpl
@@ -43,6 +45,34 @@ class Toy(Backend):
 @hookimpl
 def imagen_backends():
     return [BackendSpec(type="TYPE", summary="toy", config="MODULE:Config", create="MODULE:Toy")]
+"""
+
+SWITCHED = """
+from imagen_core import SettingsSpec, StepSpec, Switch, hookimpl
+import msgspec
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    color: str = "teal"
+
+def run(done, context):
+    return []
+
+@hookimpl
+def imagen_post_generate():
+    switch = Switch(key="KEY", env="KEY_ON".upper(), help="it", off_flag="FLAG")
+    spec = {"run": "MODULE:run", "settings": SettingsSpec(config="MODULE:Config")}
+    return [StepSpec(name="MODULE", phase="show", switch=switch, **spec)]
+""".replace("KEY", "zz")
+LAZY = """
+import pathlib, sys, types
+
+class Lazy(types.ModuleType):
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+sys.modules["lazy_one"] = Lazy("lazy_one")
+sys.modules["path_one"] = types.ModuleType("path_one")
+sys.modules["path_one"].__file__ = pathlib.Path("somewhere")
 """
 
 
@@ -101,6 +131,11 @@ BAD = {
     "factoryraises": GOOD.replace("TYPE", "factoryraises").replace(
         "self.config = config", "raise ValueError('bad luck')"
     ),
+    "surrogate": "raise RuntimeError('bad \\udcff')",
+    "untellable": "class Mute(Exception):\n    def __str__(self): 1 / 0\nraise Mute\n",
+    "lazy": LAZY + GOOD.replace("TYPE", "lazy"),
+    "badflag": SWITCHED.replace("FLAG", "--no-zz!"),
+    "hijacks": SWITCHED.replace("FLAG", "--backend"),
 }
 PROBLEMS = {
     "raises": "RuntimeError: no GPU here",
@@ -109,7 +144,13 @@ PROBLEMS = {
     "unmarked": "the hook imagen_backends lacks its @hookimpl marker",
     "nonsense": "imagen_backends gave a int, expected BackendSpec",
     "hookfails": "ZeroDivisionError: division by zero",
+    "surrogate": "RuntimeError: bad \\udcff",
+    "untellable": "its import failed, and so did telling why",
+    "badflag": "imagen_post_generate gave a bad Switch: the off_flag '--no-zz!' "
+    "does not look like (--[a-z][a-z0-9-]+)?",
+    "hijacks": "imagen_post_generate gave a bad Switch: --backend is imagen's own",
 }
+NO_TRACE = {"unmarked", "nonsense", "untellable", "badflag", "hijacks"}
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -126,6 +167,7 @@ def test_bad_plugin_stops_no_command_that_does_not_need_it(site: Site, kind: str
         done = site.run(*args)
         assert done.returncode == 0, (args, done.stderr)
         assert "hello" not in done.stdout
+        assert "Exception in thread" not in done.stderr
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)
@@ -135,7 +177,7 @@ def test_plugins_tells_what_is_wrong_with_a_broken_one(site: Site, kind: str) ->
     plugin = site.plugins()[kind]
 
     assert (plugin["state"], plugin["problem"]) == ("broken", PROBLEMS[kind])
-    assert f"imagen_{kind}.py" in plugin["trace"] or kind in ("unmarked", "nonsense")
+    assert f"imagen_{kind}.py" in plugin["trace"] or kind in NO_TRACE
 
 
 def test_misspelt_hook_is_found(site: Site) -> None:
@@ -165,7 +207,9 @@ def test_hanging_plugin_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch)
 
     plugins = {plugin.name: plugin for plugin in discover({}, limit=0.05)}
 
-    assert plugins["hangs"].problem == "its import had not finished after 0.05 s"
+    hanging = plugins["hangs"]
+    assert (hanging.hangs, hanging.problem) == (True, "its import had not finished after 0.05 s")
+    assert str(site.folder / "imagen_hangs.py") in hanging.files
 
 
 def test_good_plugin_makes_pictures(site: Site, tmp_path: Path) -> None:
@@ -265,6 +309,87 @@ def test_clashing_command_is_refused_and_the_core_keeps_its_own(site: Site) -> N
     assert site.run("version").stdout.startswith("imagen ")
 
 
+def test_lazy_modules_do_no_harm(site: Site) -> None:
+    site.install("imagen_lazy", BAD["lazy"], name="lazy")
+
+    assert site.plugins()["lazy"]["state"] == "ok"
+
+
+def test_steps_with_one_switch_are_dropped(site: Site) -> None:
+    for name in ("one", "two"):
+        source = SWITCHED.replace("FLAG", f"--no-{name}")
+        site.install(f"imagen_{name}", source, name=name)
+
+    done = site.run("generate", "a cat", "--backend", "mock", "--size", "32x32")
+
+    clash = "one (imagen-one) and two (imagen-two) both give the switch 'zz'"
+    assert (done.returncode, done.stderr) == (0, f"imagen: plugins: {clash}\n")
+    assert site.plugins()["one"]["clashes"] == [clash]
+    assert site.run("generate", "a cat", "--backend", "mock", "--no-one").returncode == 2
+
+
+def test_core_keeps_its_switch_and_flags() -> None:
+    step = core().steps[0]
+    assert step.switch
+    other = msgspec.structs.replace(step, name="other")
+    catalog = Catalog((core(), Plugin(name="x", distribution="x", steps=(other,))))
+
+    assert list(catalog.usable(StepSpec)) == [step.name]
+    assert [clash.core for clash in catalog.clashes(StepSpec)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"key": "Zz"}, "the key 'Zz' does not look like"),
+        ({"key": "dir"}, "output.dir is imagen's own"),
+        ({"env": "zz"}, "the env 'zz' does not look like"),
+        ({"on_flag": "-z"}, "the on_flag '-z' does not look like"),
+        ({"on_flag": "--zz", "off_flag": "--zz"}, "--zz cannot turn it both on and off"),
+        ({"off_flag": "--no-ledger"}, "--no-ledger belongs to the switch 'ledger' of imagen-core"),
+        ({}, ""),
+    ],
+)
+def test_switches_are_checked(fields: dict[str, str], problem: str) -> None:
+    switch = Switch(**{"key": "zz", "env": "ZZ", "help": "it", **fields})  # type: ignore[arg-type]
+
+    assert _switch_problem(switch).startswith(problem)
+    assert problem or not _switch_problem(switch)
+
+
+def test_all_flags_of_generate_are_reserved() -> None:
+    flags = {flag for param in generate.params for flag in (*param.opts, *param.secondary_opts)}
+
+    assert {flag for flag in flags if flag.startswith("--")} <= RESERVED_FLAGS
+
+
+def test_two_plugins_of_one_name_have_no_settings(site: Site) -> None:
+    for name in ("one", "two"):
+        source = SWITCHED.replace("zz", name).replace("FLAG", f"--no-{name}")
+        site.install(f"imagen_{name}", source, name="same")
+
+    listed = json.loads(site.run("plugins", "--json").stdout)
+
+    clash = "same (imagen-one) and same (imagen-two) both give the plugin name 'same'"
+    assert [p["clashes"] for p in listed if p["name"] == "same"] == [[clash], [clash]]
+    assert {p["state"] for p in listed if p["name"] == "same"} == {"clash"}
+    assert site.run("generate", "a cat", "--backend", "mock", "--no-one").returncode == 0
+
+
+def test_block_of_a_clashing_name_is_refused() -> None:
+    spec = BackendSpec(type="x", summary="", config="", create="")
+    spec = msgspec.structs.replace(spec, settings=SettingsSpec(config="json:JSONDecoder"))
+    one = Plugin(name="same", distribution="one", backends=(spec,))
+    two = Plugin(name="same", distribution="two", backends=(spec,))
+
+    assert Catalog((one,)).block("same") == (one, spec.settings)
+    assert Catalog((one, two)).settings() == {}
+    with pytest.raises(PluginError, match=r"same \(one\) and same \(two\) both give"):
+        Catalog((one, two)).block("same")
+    with pytest.raises(PluginError, match=r"the plugin same \(one\) cannot load json:nothing"):
+        Catalog((one,)).load(one, "json:nothing")
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "state"),
     [
@@ -299,79 +424,6 @@ def test_trace_prints_each_hook_call(site: Site) -> None:
     done = site.run("plugins", IMAGEN_TRACE_PLUGINS="1")
 
     assert "imagen: good (imagen-good): calling imagen_backends" in done.stderr
-
-
-COUNTING = """
-import pathlib
-with open(pathlib.Path(__file__).with_name("imports"), "a") as file:
-    file.write("x")
-"""
-
-
-def imports(site: Site) -> int:
-    file = site.folder / "imports"
-    return len(file.read_text()) if file.exists() else 0
-
-
-def test_index_saves_the_import_until_something_changes(site: Site) -> None:
-    site.install("imagen_counts", COUNTING + GOOD.replace("TYPE", "counts"), name="counts")
-
-    site.run("--help")
-    site.run("--help")
-    site.run("generate", "a cat", "--backend", "mock", "--dry-run")
-    assert imports(site) == 1
-
-    (site.folder / "imagen_counts.py").write_text(COUNTING)
-    assert site.plugins()["counts"]["gives"] == []
-    assert imports(site) == 2
-
-    site.install("imagen_new", GOOD.replace("TYPE", "new"), name="new")
-    assert site.plugins()["new"]["gives"] == ["backend type new"]
-
-
-@pytest.mark.parametrize("damage", ["garbage", "{}", ""])
-def test_corrupt_index_is_made_anew(site: Site, damage: str) -> None:
-    site.install("imagen_counts", COUNTING, name="counts")
-    site.run("--help")
-    cache = Path(os.environ["IMAGEN_CACHE_DIR"])
-    (index,) = cache.glob("index-*.json")
-    index.write_text(damage)
-
-    assert site.run("--help").returncode == 0
-    assert imports(site) == 2
-    assert site.run("--help").returncode == 0
-    assert imports(site) == 2
-
-
-def test_cache_that_cannot_be_written_does_no_harm(site: Site, tmp_path: Path) -> None:
-    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
-    (tmp_path / "file").touch()
-
-    done = site.run("plugins", IMAGEN_CACHE_DIR=str(tmp_path / "file" / "cache"))
-
-    assert (done.returncode, "backend type good" in done.stdout) == (0, True)
-
-
-def test_completion_never_imports_a_plugin(site: Site) -> None:
-    site.install("imagen_counts", COUNTING + GOOD.replace("TYPE", "counts"), name="counts")
-
-    done = site.run(_IMAGEN_COMPLETE="bash_complete", COMP_WORDS="imagen gen", COMP_CWORD="1")
-
-    assert done.stdout == "plain,generate\n"
-    assert imports(site) == 0
-
-
-def test_run_with_one_backend_imports_only_its_plugin(site: Site, tmp_path: Path) -> None:
-    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
-    site.install("imagen_counts", COUNTING + GOOD.replace("TYPE", "counts"), name="counts")
-    config = tmp_path / "c.yaml"
-    config.write_text("backends: {g: {type: good}, c: {type: counts}}\n")
-    site.run("--help")
-    before = imports(site)
-
-    done = site.run("generate", "a cat", "--backend", "g", "--config", str(config))
-
-    assert (done.returncode, imports(site)) == (0, before)
 
 
 def test_version_lists_plugins(site: Site) -> None:
