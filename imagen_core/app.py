@@ -7,17 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagen_core import checks
+from imagen_core import checks, known
 from imagen_core.blocks import suggestion
-from imagen_core.config import Decision, Settings, default_paths
+from imagen_core.config import Decision, Origin, Settings, Value, default_paths, variable
 from imagen_core.context import AppContext
-from imagen_core.errors import ConfigErrors, UsageError
+from imagen_core.errors import ConfigErrors, ImagenError, PluginError, UsageError, told
 from imagen_core.files import expand_home
 from imagen_core.instances import make_instance
 from imagen_core.protocols import Context, Instance, Store
 from imagen_core.specs import BackendSpec, CallerSpec, StepSpec, StoreSpec, Switch
 from imagen_core.types import Options, Paths, Request
-from imagen_core.yaml_file import Document, read_document
+from imagen_core.yaml_file import Document, examine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,7 +98,7 @@ class App:
 
     @cached_property
     def document(self) -> Document:
-        """The configuration file; an empty one if there is none and none was asked for."""
+        """The file with what is wrong with it; empty if there is none and none was asked for."""
         if not self.config_path.exists():
             if self.config_file or self.environment.get("IMAGEN_CONFIG"):
                 source = "--config" if self.config_file else "$IMAGEN_CONFIG"
@@ -107,7 +107,7 @@ class App:
                     hint="'imagen config init --write' makes one",
                 )
             return Document()
-        return read_document(self.config_path)
+        return examine(self.config_path)
 
     @property
     def config_path(self) -> Path:
@@ -122,11 +122,13 @@ class App:
     @cached_property
     def settings(self) -> Settings:
         """The settings, with every key known to somebody."""
-        settings = self.unchecked_settings
-        problems = checks.check_keys(settings, self.catalog, self.switches()).problems
-        if problems:
+        if problems := self._findings.problems:
             raise ConfigErrors(problems) if len(problems) > 1 else problems[0]
-        return settings
+        return self.unchecked_settings
+
+    @cached_property
+    def _findings(self) -> checks.Findings:
+        return checks.check_keys(self.unchecked_settings, self.catalog, self.switches())
 
     @cached_property
     def context(self) -> Context:
@@ -173,6 +175,8 @@ class App:
                 hint="the path of the file is what it prints",
             )
         path = expand_home(output or self.settings.knob("output.dir").text)
+        if not path.is_absolute():
+            _check_working_folder(path)
         if not output or output.endswith(("/", os.sep)) or path.is_dir():
             return Target(folder=path, naming=naming)
         return Target(folder=path.parent, path=path, replace=True)
@@ -205,21 +209,27 @@ class App:
         try:
             step = next(s for s in self.catalog.usable(StepSpec).values() if s.switch == switch)
             on, reason = self.catalog.load(step, switch.auto)(self.context)
-        except Exception as error:  # noqa: BLE001 - a plugin's rule may raise anything
-            self.console.warn(f"{_words(switch.key)}: {error}")
-            on, reason = False, f"its rule failed: {error}"
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's rule may raise anything
+            self.console.warn(f"{_words(switch.key)}: {told(error)}")
+            on, reason = False, f"its rule failed: {told(error)}"
         return replace(decision, on=on, reason=str(reason))
 
     def caller(self) -> str | None:
         """Who is asking: MAI_FROM_ID, else the first plugin that knows."""
+        found = self.caller_value()
+        return found.text if found else None
+
+    def caller_value(self) -> Value | None:
+        """Who is asking, and who says so."""
         if name := self.environment.get("MAI_FROM_ID"):
-            return name
+            return Value(text=name, origin=variable("MAI_FROM_ID"))
         for _, spec in sorted(self.catalog.usable(CallerSpec).items()):
             try:
                 if found := self.catalog.load(spec, spec.resolve)(self.context):
-                    return str(found)
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-                self.console.warn(f"{spec.name}: {error}")
+                    place = f"the plugin {self.catalog.owner(spec)}"
+                    return Value(text=str(found), origin=Origin(layer="default", place=place))
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
+                self.console.warn(f"{spec.name}: {told(error)}")
         return None
 
     def store(self, name: str = "") -> tuple[str, Store]:
@@ -233,9 +243,12 @@ class App:
                 )
             return name, self._make_store(stores[name])
         for other in sorted(set(stores) - {"local"}):
-            store = self._make_store(stores[other])
-            if store.status().ok:
-                return other, store
+            try:
+                store = self._make_store(stores[other])
+                if store.status().ok:
+                    return other, store
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
+                self.console.warn(f"store {other}: {told(error)}")
         return "local", self._make_store(stores["local"])
 
     def warn_of_plugins(self) -> None:
@@ -243,13 +256,30 @@ class App:
         for clash in self.catalog.clashes(BackendSpec, StepSpec, StoreSpec, CallerSpec):
             self.console.warn(f"plugins: {clash}")
 
+    def warn_of_settings(self) -> None:
+        """One line for each setting that nobody who is there looks at, but for what is off."""
+        for warning in self._findings.warnings:
+            path = tuple(warning.key.split("."))
+            if path[0] != "output" or str(self.settings.raw(path)).lower() not in ("false", "off"):
+                self.console.warn(told(warning))
+
     def close(self) -> None:
         """Give back what is open."""
         if "ledger" in self.__dict__:
             self.ledger.close()
 
     def _make_store(self, spec: StoreSpec) -> Store:
-        store: Store = self.catalog.load(spec, spec.create)(self.context)
+        create = self.catalog.load(spec, spec.create)
+        try:
+            store: Store = create(self.context)
+        except ImagenError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"the plugin {self.catalog.owner(spec)} cannot make the store '{spec.name}': "
+                f"{told(error)}",
+                hint="this is a fault of that plugin; --debug shows the trace",
+            ) from error
         return store
 
     def _steps(self, flags: Mapping[str, str]) -> Iterator[Step]:
@@ -259,7 +289,9 @@ class App:
         from imagen_core.pipeline import Step
 
         builtin = {
-            spec.name for plugin, spec in self.catalog.specs(StepSpec) if plugin.name == "core"
+            spec.name
+            for plugin, spec in self.catalog.specs(StepSpec)
+            if plugin.distribution == known.CORE
         }
         specs = self.catalog.usable(StepSpec).values()
         for spec in sorted(specs, key=lambda spec: (spec.name not in builtin, spec.name)):
@@ -268,6 +300,15 @@ class App:
 
     def _run_step(self, spec: StepSpec, done: Any) -> Any:
         return self.catalog.load(spec, spec.run)(done, self.context)
+
+
+def _check_working_folder(path: Path) -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {path}: the working folder is gone", hint="give an absolute path"
+        ) from error
 
 
 def _words(key: str) -> str:

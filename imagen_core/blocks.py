@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from imagen_core.errors import ConfigError
+from imagen_core.errors import ConfigError, PluginError, told
 from imagen_core.files import expand_home
-from imagen_core.yaml_file import Document, KeyPath
+from imagen_core.yaml_file import Document, KeyPath, dotted
 
 T = TypeVar("T", bound=Struct)
 
@@ -44,7 +44,7 @@ def _block(
         problems.append(document.problem(path, f"expected keys and values, got {raw!r}"))
         return None
     before = len(problems)
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    fields = {field.encode_name: field for field in fields_of(struct, path)}
     values: dict[str, Any] = {}
     for key, value in raw.items():
         if key in leave:
@@ -57,23 +57,49 @@ def _block(
     for name, field in fields.items():
         if field.required and raw.get(name) is None:
             problems.append(document.problem((*path, name), "is missing"))
-    if len(problems) > before:
-        return None
+    return None if len(problems) > before else _made(struct, values, document, path, problems)
+
+
+def _made(
+    struct: type[T],
+    values: dict[str, Any],
+    document: Document,
+    path: KeyPath,
+    problems: list[ConfigError],
+) -> T | None:
     try:
         # The fields are converted already; this runs the struct's own checks.
         return struct(**values)
     except ValueError as error:
         problems.append(document.problem(path, str(error)))
-        return None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's struct may raise anything
+        problems.append(document.problem(path, told(error)))
+    return None
+
+
+def fields_of(struct: type[Struct], path: KeyPath) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields of a plugin's struct; a PluginError if it is none that msgspec can read."""
+    try:
+        return msgspec.structs.fields(struct)
+    except Exception as error:
+        name = f"{getattr(struct, '__module__', '?')}:{getattr(struct, '__qualname__', struct)}"
+        raise PluginError(
+            f"the block '{dotted(path)}' can't be read: {name} is no usable Struct: {error}",
+            hint="this is a fault of the plugin that it belongs to",
+        ) from error
 
 
 def _value(
     value: Any, kind: Any, document: Document, path: KeyPath, problems: list[ConfigError]
 ) -> Any:
     """A value as this type. Blocks and lists are taken apart, so that each problem has its path."""
-    for one in _alternatives(kind):
+    alternatives = _alternatives(kind)
+    several = sum(map(_is_struct, alternatives)) > 1
+    for one in alternatives:
         origin, arguments = get_origin(one), get_args(one)
-        if isinstance(value, dict) and isinstance(one, type) and issubclass(one, Struct):
+        if isinstance(value, dict) and _is_struct(one):
+            if several or one.__struct_config__.tag is not None:
+                break  # which of them it is, its tag says: msgspec knows
             return _block(value, one, document, path, problems)
         if isinstance(value, dict) and origin is dict:
             return {
@@ -85,11 +111,23 @@ def _value(
                 _value(item, arguments[0], document, (*path, index), problems)
                 for index, item in enumerate(value)
             )
+    return _converted(value, kind, document, path, problems)
+
+
+def _converted(
+    value: Any, kind: Any, document: Document, path: KeyPath, problems: list[ConfigError]
+) -> Any:
     try:
         return msgspec.convert(value, kind, dec_hook=_decode)
     except msgspec.ValidationError as error:
         problems.append(document.problem(path, _readable(str(error), kind)))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's struct may raise anything
+        problems.append(document.problem(path, told(error)))
     return None
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def unknown_key(document: Document, path: KeyPath, valid: Iterable[str]) -> ConfigError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from imagen_core import known
 from imagen_core.blocks import convert, nearest, unknown_key
 from imagen_core.config import CORE_KEYS, KNOBS, Style
-from imagen_core.errors import ConfigError, ConfigErrors, PluginError
+from imagen_core.errors import ConfigError, ConfigErrors, PluginError, told
 from imagen_core.instances import AbsentError, absent, spec_of
 
 if TYPE_CHECKING:
@@ -41,9 +41,12 @@ class Findings(NamedTuple):
 
 
 def check_keys(settings: Settings, catalog: Catalog, switches: Iterable[Switch]) -> Findings:
-    """The keys of the top level and of `output:`: each must belong to somebody."""
+    """What is wrong with the file as such, and the keys that belong to nobody.
+
+    Those of the top level and of `output:`; what an absent plugin owns is a warning.
+    """
     document = settings.document
-    findings = Findings([], [])
+    findings = Findings(list(document.problems), [])
     plugins = {plugin.name: plugin for plugin in catalog.plugins}
     blocks = catalog.settings()
     for key in document.data:
@@ -70,6 +73,7 @@ def check_everything(
     """All of it: keys, knobs, switches, styles, every block of every backend and plugin."""
     switches = list(switches)
     findings = check_keys(settings, catalog, switches)
+    sound = not findings.problems
     for key in KNOBS:
         _catch(findings.problems, settings.knob, key)
     for switch in switches:
@@ -79,7 +83,7 @@ def check_everything(
     for name in _names(settings, "backends"):
         findings.add(check_instance(settings, catalog, name))
     _catch(findings.problems, settings.default_backend)
-    findings.add(_check_blocks(settings, catalog, context))
+    findings.add(_check_blocks(settings, catalog, context if sound else None))
     findings.warnings.extend(token_warnings(settings.document))
     findings.warnings.extend(_unknown_variables(settings, switches))
     return findings
@@ -91,6 +95,7 @@ def check_instance(settings: Settings, catalog: Catalog, name: str) -> Findings:
     try:
         spec = spec_of(settings, catalog, name)
         struct = catalog.load(spec, spec.config)
+        return Findings(convert(document, path, struct, leave=("type",))[1], [])
     except ConfigError as error:
         return Findings([error], [])
     except AbsentError as error:
@@ -98,7 +103,6 @@ def check_instance(settings: Settings, catalog: Catalog, name: str) -> Findings:
     except PluginError as error:
         problem = document.problem((*path, "type"), error.message, hint=error.hint)
         return Findings([problem], [])
-    return Findings(convert(document, path, struct, leave=("type",))[1], [])
 
 
 def _check_output(settings: Settings, catalog: Catalog, switches: Iterable[Switch]) -> Findings:
@@ -130,21 +134,19 @@ def _names(settings: Settings, key: str) -> list[str]:
     return list(table) if isinstance(table, dict) else []
 
 
-def _check_blocks(settings: Settings, catalog: Catalog, context: Context) -> Findings:
-    """The plugins' own top-level blocks, and what else their checks find."""
+def _check_blocks(settings: Settings, catalog: Catalog, context: Context | None) -> Findings:
+    """The plugins' own top-level blocks, and, with a context, what else their checks find."""
     findings = Findings([], [])
-    for plugin in catalog.plugins:
-        if (spec := plugin.settings) is None:
-            continue
+    for plugin, spec in catalog.blocks():
         try:
-            struct = catalog.load(plugin.specs[0], spec.config)
+            struct = catalog.load(plugin, spec.config)
             problems = convert(settings.document, (plugin.name,), struct)[1]
             findings.problems.extend(problems)
-            if spec.check and not problems:
-                for text in catalog.load(plugin.specs[0], spec.check)(context):
+            if spec.check and context and not problems:
+                for text in catalog.load(plugin, spec.check)(context):
                     findings.warnings.append(ConfigError(text, file=settings.document.file))
-        except Exception as error:  # noqa: BLE001 - a plugin's check may raise anything
-            findings.warnings.append(ConfigError(f"the plugin {plugin}: {error}"))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's check may raise anything
+            findings.warnings.append(ConfigError(f"the plugin {plugin}: {told(error)}"))
     return findings
 
 
@@ -192,6 +194,11 @@ def token_warnings(document: Document) -> list[ConfigError]:
         for path, value in _texts(document.data, ())
         if _TOKEN.search(value)
     ]
+
+
+def masked(text: str) -> str:
+    """The text with `***` in place of what looks like a token."""
+    return _TOKEN.sub("***", text)
 
 
 def _texts(value: object, path: KeyPath) -> Iterable[tuple[KeyPath, str]]:

@@ -113,6 +113,13 @@ class Cancelled(ImagenError):
     code = "cancelled"
 
 
+def told(error: BaseException) -> str:
+    """An error in one line: with its hint, or with its type if it is none of imagen's."""
+    if isinstance(error, ImagenError):
+        return f"{error}; {error.hint}" if error.hint else str(error)
+    return f"{type(error).__name__}: {error}"
+
+
 ERRORS: dict[str, type[ImagenError]] = {
     kind.code: kind
     for kind in (

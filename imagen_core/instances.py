@@ -42,10 +42,14 @@ def spec_of(settings: Settings, catalog: Catalog, name: str) -> BackendSpec:
     if distribution := known.BACKEND_TYPES.get(kind):
         raise absent(catalog, distribution)
     hint = suggestion(kind, catalog.usable(BackendSpec), "installed are")
-    unusable = [f"{plugin} is {plugin.state}" for plugin in catalog.plugins if plugin.state != "ok"]
-    if unusable:
-        hint = f"{hint}; {', '.join(unusable)}: see 'imagen plugins'"
+    hint = "; ".join(filter(None, (hint, unusable(catalog))))
     raise document.problem((*path, "type"), f"unknown type '{kind}'", hint=hint)
+
+
+def unusable(catalog: Catalog) -> str:
+    """Which plugins are there and can't be used, any of which may have what is looked for."""
+    found = [f"{plugin} is {plugin.state}" for plugin in catalog.plugins if plugin.state != "ok"]
+    return f"{', '.join(found)}: see 'imagen plugins'" if found else ""
 
 
 def absent(catalog: Catalog, distribution: str) -> AbsentError:

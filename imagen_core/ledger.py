@@ -57,6 +57,8 @@ class Ledger:
         self.path = folder / FILE_NAME
         self._lock = threading.Lock()
         self._database: Database | None = None
+        self.unreadable = 0
+        """How many rows the last reading had to leave out, since they can't be decoded."""
 
     @property
     def database(self) -> Database:
@@ -85,21 +87,36 @@ class Ledger:
     def get(self, run_id: str) -> Run | None:
         """The Run of that id, if it was recorded."""
         rows = self.database.rows("select run from runs where id = ?", (run_id,))
-        return msgspec.json.decode(rows[0]["run"], type=Run) if rows else None
+        try:
+            return msgspec.json.decode(rows[0]["run"], type=Run) if rows else None
+        except msgspec.DecodeError as error:
+            raise ImagenError(
+                f"the run {run_id} can't be read: {error}",
+                hint="a newer imagen may have written it",
+            ) from error
 
     def runs(self, since: str = "") -> Iterator[Run]:
         """Finished Runs from that UTC date on, oldest first."""
         query = "select run from runs where finished and started_at >= ? order by started_at, id"
-        for row in self.database.rows(query, (since,)):
-            yield msgspec.json.decode(row["run"], type=Run)
+        yield from self._read(query, since)
 
     def usage(self, since: str = "", *, everything: bool = False) -> Iterator[UsageRow]:
         """What `imagen usage` counts; see the protocol Store."""
         query = "select run from runs where finished and started_at >= ?"
         if not everything:
             query += " and billed and failure = ''"
-        for row in self.database.rows(f"{query} order by started_at, id", (since,)):
-            yield usage_row(msgspec.json.decode(row["run"], type=Run))
+        yield from map(usage_row, self._read(f"{query} order by started_at, id", since))
+
+    def _read(self, query: str, since: str) -> Iterator[Run]:
+        """The Runs that a query finds, without those that can't be decoded, which are counted."""
+        self.unreadable = 0
+        for row in self.database.rows(query, (since,)):
+            try:
+                run = msgspec.json.decode(row["run"], type=Run)
+            except msgspec.DecodeError:
+                self.unreadable += 1
+            else:
+                yield run
 
     def status(self) -> Status:
         """Where it is, and whether it opens."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from imagen_core import files
+from imagen_core.errors import told
 from imagen_core.making import RESCUE_FOLDER, Making
 from imagen_core.specs import Phase
 from imagen_core.types import Done, Event, Image, Note, Run
@@ -149,7 +150,7 @@ class Pipeline:
                 notes += map(_checked, step.run(done) or ())
             except (Exception, SystemExit) as error:  # noqa: BLE001 - steps are isolated
                 on_error(error)
-                notes.append(Note(step=step.name, text=_told(error), warning=True))
+                notes.append(Note(step=step.name, text=told(error), warning=True))
         return notes
 
     def _record(self, run: Run, *, finished: bool) -> None:
@@ -267,12 +268,3 @@ def _done(run: Run) -> Done:
 
 def _with(run: Run, notes: Iterable[Note]) -> Run:
     return replace(run, notes=(*run.notes, *notes))
-
-
-def _told(error: BaseException) -> str:
-    """An exception in one line."""
-    from imagen_core.errors import ImagenError
-
-    if isinstance(error, ImagenError):
-        return f"{error}; {error.hint}" if error.hint else str(error)
-    return f"{type(error).__name__}: {error}"

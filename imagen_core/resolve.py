@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import stat
 import unicodedata
 import uuid
 from pathlib import Path
@@ -41,8 +42,7 @@ def resolve(
     about = instance(name).backend.about
     _refuse_what_is_not_honoured(name, options, about)
     style = _style(options.style, settings)
-    check_text("prompt", options.prompt)
-    check_text("negative prompt", options.negative)
+    _check_texts(options, style)
     width, height = parse_size(options.size or about.size or DEFAULT_SIZE)
     seeds = _seeds(options.seed, options.count)
     first = Request(
@@ -61,6 +61,13 @@ def resolve(
     )
     others = (replace(first, id=str(uuid.uuid4()), seed=seed) for seed in seeds[1:])
     return (first, *others)
+
+
+def _check_texts(options: Options, style: Style) -> None:
+    check_text("prompt", options.prompt)
+    check_text("negative prompt", options.negative)
+    check_text(f"prompt of the style '{options.style}'", style.prompt)
+    check_text(f"negative prompt of the style '{options.style}'", style.negative)
 
 
 def check_text(what: str, text: str) -> None:
@@ -91,8 +98,13 @@ def parse_size(size: str) -> tuple[int, int]:
 
 def read_image(path: Path) -> InputImage:
     """An input image from a file, known to be a picture."""
+    file = expand_home(str(path))
     try:
-        data = expand_home(str(path)).read_bytes()
+        # A pipe or a device may never end, and opening one may wait for ever.
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise UsageError(f"the input image {path} is not a regular file")
+        with file.open("rb") as opened:
+            data = opened.read(MAX_IMAGE_BYTES + 1)
     except OSError as error:
         raise UsageError(f"cannot read the input image {path}: {error.strerror}") from error
     header = files.image_header(data)

@@ -36,6 +36,7 @@ class Document(Struct, frozen=True, kw_only=True):
     file: str = ""
     data: dict[str, Any] = {}
     lines: dict[KeyPath, int] = {}
+    problems: tuple[ConfigError, ...] = ()
 
     def line(self, path: KeyPath) -> int:
         """The line of this key, or of the nearest one above it."""
@@ -59,9 +60,21 @@ def dotted(path: KeyPath) -> str:
 
 
 def read_document(path: Path) -> Document:
-    """Parse the file; everything that is wrong with it as YAML is told at once."""
+    """Parse the file; everything that is wrong with it as YAML is raised at once."""
+    return _sound(examine(path))
+
+
+def examine(path: Path) -> Document:
+    """What the file has, with everything that is wrong with it as its `problems`."""
     try:
-        return parse(path.read_bytes().decode("utf-8-sig"), str(path))
+        return _examined(_read(path), str(path))
+    except ConfigError as error:
+        return Document(file=str(path), problems=(error,))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot read it: {error.strerror}", file=str(path)) from error
     except UnicodeDecodeError as error:
@@ -70,15 +83,26 @@ def read_document(path: Path) -> Document:
 
 def parse(text: str, file: str) -> Document:
     """The data of a YAML text whose top level is a mapping; an empty text is an empty one."""
+    return _sound(_examined(text, file))
+
+
+def _sound(document: Document) -> Document:
+    if len(document.problems) == 1:
+        raise document.problems[0]
+    if document.problems:
+        raise ConfigErrors(document.problems)
+    return document
+
+
+def _examined(text: str, file: str) -> Document:
     root = _compose(text, file)
     reader = _Reader(file)
     data = reader.value(root, ()) if root else {}
-    if not reader.problems and data is not None and not isinstance(data, dict):
+    if data is not None and not isinstance(data, dict):
         line = reader.lines[()]
         reader.problems.append(ConfigError("expected keys and values", file=file, line=line))
-    if reader.problems:
-        raise ConfigErrors(reader.problems)
-    return Document(file=file, data=data or {}, lines=reader.lines)
+        data = {}
+    return Document(file=file, data=data or {}, lines=reader.lines, problems=tuple(reader.problems))
 
 
 def _compose(text: str, file: str) -> Any:
@@ -161,7 +185,11 @@ class _Reader:
                 )
             seen[key] = line
             self.lines[(*path, key)] = line
-            found[key] = self.value(value_node, (*path, key))
+            before = len(self.problems)
+            value = self.value(value_node, (*path, key))
+            # What is no value is told already; left out, it is told once.
+            if value is not None or len(self.problems) == before:
+                found[key] = value
         return found
 
     def _merged(self, node: Any, path: KeyPath) -> dict[str, Any]:

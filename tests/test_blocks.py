@@ -10,6 +10,7 @@ import pytest
 from msgspec import Struct
 
 from imagen_core.blocks import convert, suggestion
+from imagen_core.errors import PluginError
 from imagen_core.yaml_file import parse
 
 
@@ -151,3 +152,60 @@ def test_suggestion_is_the_nearest_name_or_all_of_them() -> None:
 
     assert found == ["did you mean 'steps'?", "there are: size, steps"]
     assert suggestion("x", [], "there are") == ""
+
+
+class A(Struct, tag_field="type", tag="a"):
+    x: int
+
+
+class B(Struct, tag_field="type", tag="b"):
+    y: int
+
+
+class Pick(Struct):
+    k: A | B
+    only: A | None = None
+
+
+def picked(text: str) -> tuple[Pick | None, list[str]]:
+    value, problems = convert(parse(text, "f.yaml"), ("b",), Pick)
+    return value, list(map(str, problems))
+
+
+def test_tag_says_which_struct_of_a_union_it_is() -> None:
+    given = "b: {k: {type: b, y: 1}, only: {type: a, x: 2}}"
+
+    assert picked(given) == (Pick(k=B(y=1), only=A(x=2)), [])
+    assert picked("b: {k: {type: b, y: z}}") == (
+        None,
+        ["f.yaml:1: b.k: expected int, got str (at .y)"],
+    )
+
+
+class Faulty(Struct):
+    x: int = 0
+
+    def __post_init__(self) -> None:
+        raise TypeError("a fault")
+
+
+class Around(Struct):
+    k: Faulty | B
+
+
+@pytest.mark.parametrize("struct", [Faulty, Around])
+def test_struct_whose_check_is_faulty_is_a_problem(struct: type[Struct]) -> None:
+    text = "b: {x: 1}" if struct is Faulty else "b: {k: {type: Faulty, x: 1}}"
+
+    _, problems = convert(parse(text, "f.yaml"), ("b",), struct)
+
+    assert len(problems) == 1
+
+
+def test_class_that_is_no_struct_is_a_fault_of_its_plugin() -> None:
+    with pytest.raises(PluginError, match=r"the block 'b' can't be read: .*:NoStruct is no usable"):
+        convert(parse("b: {x: 1}", "f.yaml"), ("b",), NoStruct)  # type: ignore[type-var]
+
+
+class NoStruct:
+    x: int = 0

@@ -36,6 +36,8 @@ def look_at_tower(context: Context) -> Iterator[str]:
     height = context.settings("tower").height
     if height == 0:
         raise RuntimeError("it fell")
+    if height < 0:
+        raise SystemExit(3)
     if height > 2:
         yield f"tower: {height} floors are too many"
 
@@ -284,7 +286,7 @@ def test_type_that_two_plugins_give_is_a_problem_that_names_both(tmp_path: Path)
 def test_check_of_a_plugin_that_raises_is_a_warning(tmp_path: Path) -> None:
     found = check(tmp_path, "tower: {height: 0}")
 
-    assert found == Found([], ["the plugin tower (test-tower): it fell"])
+    assert found == Found([], ["the plugin tower (test-tower): RuntimeError: it fell"])
 
 
 def test_misspelt_variable_is_a_warning(tmp_path: Path) -> None:
@@ -340,3 +342,19 @@ def test_value_that_looks_like_a_token_is_warned_of_and_not_repeated(value: str)
 )
 def test_ordinary_value_is_not_taken_for_a_token(value: str) -> None:
     assert token_warnings(parse(f"a: '{value}'", "f.yaml")) == []
+
+
+def test_key_that_stands_twice_hides_no_other_problem(tmp_path: Path) -> None:
+    found = check(tmp_path, "store: auto\nstore: local\nnope: 1\ntower: {height: 1}")
+
+    assert [problem.partition(" (")[0] for problem in found.problems] == [
+        "imagen.yaml:2: store: stands twice: on line 1 and line 2",
+        "imagen.yaml:3: nope: unknown key",
+    ]
+    assert found.warnings == []
+
+
+def test_check_of_a_plugin_that_exits_is_a_warning(tmp_path: Path) -> None:
+    found = check(tmp_path, "tower: {height: -1}")
+
+    assert found == Found([], ["the plugin tower (test-tower): SystemExit: 3"])

@@ -5,11 +5,31 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import click
+import msgspec
 import pytest
 
-from imagen_core import __version__
+from imagen_core import (
+    About,
+    Backend,
+    BackendSpec,
+    CommandSpec,
+    Event,
+    Request,
+    SettingsSpec,
+    Status,
+    StoreSpec,
+    __version__,
+    hookimpl,
+)
+from imagen_core.app import App
+from imagen_core.ledger import Ledger
+from imagen_core.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 SMALL = ("--size", "48x32")
 
@@ -35,7 +55,7 @@ def test_every_command_has_help(imagen: Any, command: str) -> None:
     ("name", "hint"),
     [
         ("genrate", "did you mean 'generate'?"),
-        ("serve", "it comes with imagen-serve: pip install imagen-serve"),
+        ("serve", "it comes with imagen-serve, which is not installed: pip install imagen-serve"),
     ],
 )
 def test_unknown_command_has_advice(imagen: Any, name: str, hint: str) -> None:
@@ -253,3 +273,153 @@ def test_every_json_output_is_one_line_each(imagen: Any) -> None:
         done = imagen(*args, "--json")
         assert len(done.out.splitlines()) == 1
         json.loads(done.out)
+
+
+def leave(*_: object) -> None:
+    raise SystemExit(9)
+
+
+def fall(*_: object) -> None:
+    raise RuntimeError("no token")
+
+
+class LeavingConfig(msgspec.Struct):
+    url: str = "http://x"
+    note: str = ""
+
+
+class LeavingBackend(Backend):
+    about = About(model="m")
+
+    def __init__(self, *_: object) -> None: ...
+
+    def generate(self, request: Request) -> Generator[Event, None, None]:
+        raise NotImplementedError
+
+    def status(self) -> Status:
+        raise SystemExit(9)
+
+
+class Odd:
+    @staticmethod
+    @hookimpl
+    def imagen_commands() -> list[CommandSpec]:
+        return [CommandSpec(name="leave", help="", load=f"{__name__}:COMMAND")]
+
+    @staticmethod
+    @hookimpl
+    def imagen_stores() -> list[StoreSpec]:
+        return [StoreSpec(name="fallen", create=f"{__name__}:fall")]
+
+    @staticmethod
+    @hookimpl
+    def imagen_backends() -> list[BackendSpec]:
+        return [
+            BackendSpec(
+                type="odd",
+                summary="",
+                config=f"{__name__}:LeavingConfig",
+                create=f"{__name__}:LeavingBackend",
+                settings=SettingsSpec(config=f"{__name__}:LeavingConfig"),
+            )
+        ]
+
+
+COMMAND = click.Command("leave", callback=leave)
+
+
+def odd(folder: Path, config: str = "") -> App:
+    return App.for_test(Terminal(), folder, config=config, plugins={"odd": Odd()})
+
+
+def test_command_that_exits_is_a_fault_of_its_plugin(imagen: Any, tmp_path: Path) -> None:
+    done = imagen("leave", app=odd(tmp_path))
+
+    assert done.exit_code == 1
+    assert "this is a fault in the plugin odd (test-odd): SystemExit: 9" in done.err
+
+
+@pytest.mark.parametrize("flag", [(), ("--check",)])
+def test_status_that_exits_is_shown(imagen: Any, tmp_path: Path, flag: tuple[str, ...]) -> None:
+    done = imagen("backends", *flag, app=odd(tmp_path, "backends: {x: {type: odd}}"))
+
+    assert done.exit_code == 0
+    assert "x\todd\tm\tSystemExit: 9" in done.out
+
+
+FALLEN = (
+    "the plugin odd (test-odd) cannot make the store 'fallen': RuntimeError: no token; "
+    "this is a fault of that plugin; --debug shows the trace"
+)
+
+
+def test_store_that_cannot_be_made_stops_neither_plugins_nor_usage(
+    imagen: Any, tmp_path: Path
+) -> None:
+    plugins = imagen("plugins", app=odd(tmp_path))
+    usage = imagen("usage", "--json", app=odd(tmp_path))
+    asked = imagen("usage", "--store", "fallen", app=odd(tmp_path))
+
+    assert (plugins.exit_code, usage.exit_code, asked.exit_code) == (0, 0, 2)
+    assert f"imagen: store fallen: {FALLEN}\n" in plugins.err
+    assert f"imagen: store fallen: {FALLEN}\n" in usage.err
+    assert usage.json()[0]["store"] == "local"
+    assert imagen("plugins", "--json", app=odd(tmp_path)).json()[0][1]["stores"] == {
+        "fallen": FALLEN
+    }
+
+
+def test_usage_warns_of_rows_that_cannot_be_read(imagen: Any) -> None:
+    ledger = Ledger(Path(os.environ["IMAGEN_DATA_DIR"]))
+    with ledger.database.write() as connection:
+        connection.execute("insert into runs values ('r', '2026-05-09', 1, '', 1, '{}')")
+    ledger.close()
+
+    done = imagen("usage", "--json")
+
+    assert done.exit_code == 0
+    assert done.err == "imagen: 1 of the runs could not be read (written by a newer imagen?)\n"
+
+
+def test_show_has_the_blocks_of_plugins_and_defaults_and_no_token(
+    imagen: Any, tmp_path: Path
+) -> None:
+    token = "r8_0123456789abcdefghijABCDEFGHIJ"
+    config = f"backends: {{x: {{type: odd, note: {token}}}}}\nodd: {{note: hello}}"
+
+    done = imagen("config", "show", "--json", "--origin", app=odd(tmp_path, config))
+
+    (found,) = done.json()
+    assert token not in done.out
+    assert found["backends.x.note"]["value"] == "***"
+    assert found["backends.x.url"] == {"value": "http://x", "origin": "default"}
+    assert found["odd.note"] == {"value": "hello", "origin": f"{tmp_path}/imagen.yaml:2"}
+    assert found["odd.url"] == {"value": "http://x", "origin": "default"}
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"), [("a: [\n", [2]), ("store: auto\nstore: auto\nnope: 1\n", [2, 3])]
+)
+def test_validate_has_one_shape_for_all_problems(
+    imagen: Any, tmp_path: Path, text: str, lines: list[int]
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(text)
+
+    done = imagen("config", "validate", "--json", "--config", str(config))
+
+    (found,) = done.json()
+    assert (done.exit_code, found["ok"], found["warnings"]) == (2, False, [])
+    assert [problem["line"] for problem in found["problems"]] == lines
+
+
+def test_init_that_fails_leaves_nothing(
+    imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.yaml"
+    monkeypatch.setattr("imagen_core.cli.config.sample_config", lambda *_: "\udc80")
+
+    done = imagen("config", "init", "--write", "--config", str(path))
+
+    assert done.exit_code != 0
+    assert not path.exists()

@@ -34,6 +34,7 @@ from imagen_core import (
     ImagenError,
     Progress,
     Request,
+    StoreSpec,
     hookimpl,
     http,
 )
@@ -41,6 +42,7 @@ from imagen_core.app import App
 from imagen_core.cli import run
 from imagen_core.errors import ERRORS
 from imagen_core.files import Target
+from imagen_core.ledger import Ledger
 from imagen_core.pipeline import Pipeline
 from imagen_core.protocols import Instance
 from imagen_core.terminal import Terminal
@@ -98,7 +100,19 @@ class OddBackend(Backend):
 
 def odd_backends() -> list[BackendSpec]:
     config, create = f"{__name__}:OddConfig", f"{__name__}:OddBackend"
-    return [BackendSpec(type="odd", summary="odd", config=config, create=create)]
+    return [
+        BackendSpec(type="odd", summary="odd", config=config, create=create),
+        BackendSpec(type="plain", summary="", config=f"{__name__}:Row", create=create),
+    ]
+
+
+def odd_stores() -> list[StoreSpec]:
+    return [StoreSpec(name="bad", create=f"{__name__}:no_store")]
+
+
+def no_store(_: Context) -> None:
+    """Fail to make a store."""
+    raise RuntimeError("no store")
 
 
 def odd_commands() -> list[CommandSpec]:
@@ -132,7 +146,9 @@ TWIN = SimpleNamespace(
 )
 PLUGINS = {
     "odd": SimpleNamespace(
-        imagen_backends=hookimpl(odd_backends), imagen_commands=hookimpl(odd_commands)
+        imagen_backends=hookimpl(odd_backends),
+        imagen_commands=hookimpl(odd_commands),
+        imagen_stores=hookimpl(odd_stores),
     ),
     "one": TWIN,
     "two": TWIN,
@@ -199,6 +215,19 @@ def newer_ledger(folder: Path) -> None:
         connection.execute("pragma user_version=99")
 
 
+def newer_run(folder: Path) -> None:
+    ledger = Ledger(folder / "data")
+    with ledger.database.write() as connection:
+        connection.execute("insert into runs values ('r', '2026-05-09', 1, '', 1, '{}')")
+    ledger.close()
+
+
+def working_folder_gone(folder: Path) -> None:
+    (folder / "gone").mkdir()
+    os.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+
+
 def nowhere_to_go(folder: Path) -> None:
     (folder / "data").write_text("a file where a folder should be")
     tempfile.tempdir = str(folder / "data")
@@ -218,6 +247,9 @@ CASES = {
     "there is no style '…'": Case("generate cat --style noir"),
     "the prompt has a control character (U+…) at position …": Case("generate c\x07at"),
     "the prompt is not valid UTF-8 at position …": Case("generate c\udc80at"),
+    "the prompt of the style '…' has a control character (U+…) at position …": Case(
+        "generate cat --style red", 'styles: {red: {prompt: "\\e[31m{prompt}"}}'
+    ),
     "standard input has no prompt": Case("generate -"),
     "standard input is not UTF-8 (byte …)": Case("generate -", stdin=b"\xff"),
     "'…' is not KEY=VALUE": Case("generate cat -p format"),
@@ -235,12 +267,18 @@ CASES = {
         odd("images"),
         prepare=write("note.txt", b"no picture"),
     ),
+    "the input image … is not a regular file": Case(
+        "generate cat --backend x --image {folder}", odd("images")
+    ),
     "the input image … is over 50 MiB": Case(
         "generate cat --backend x --image {folder}/big.png",
         odd("images"),
         prepare=write("big.png", PNG_HEAD + bytes(50 * 2**20)),
     ),
     "imagen writes pictures to files, not to standard output": Case("generate cat --output -"),
+    "cannot write to …: the working folder is gone": Case(
+        "generate cat --output x.png", prepare=working_folder_gone
+    ),
     "cannot make the folder …: …": Case(
         "generate cat --output {folder}/file/x.png", prepare=write("file", b"")
     ),
@@ -297,6 +335,8 @@ CASES = {
     "the plugin … cannot make a backend of type '…': …": Case(
         "generate cat --backend x", odd("never")
     ),
+    "the plugin … cannot make the store '…': …": Case("usage --store bad"),
+    "the block '…' can't be read: …": Case("generate cat --backend x", block("{type: plain}")),
     "the mock was told to fail with 'credentials'": Case("generate cat -p fail=credentials"),
     "the mock was told to fail with 'rejected'": Case("generate cat -p fail=rejected"),
     "a webp has at most 16383 pixels a side": Case("generate cat -p format=webp --size 16384x1"),
@@ -334,7 +374,9 @@ CASES = {
     ),
     "plugins: … and … both give the … '…'": Case(),
     "sidecar: …": Case("generate cat --output {folder}/pictures/x.png", prepare=sidecar_in_the_way),
-    "ledger: …; this run is not recorded": Case(prepare=write("data/ledger.db", bytes(4096))),
+    "ledger: …; nothing is recorded from here on": Case(
+        prepare=write("data/ledger.db", bytes(4096))
+    ),
     "warning: …: this looks like a token; …": Case(
         "config validate", "default_backend: mock\nowner_user_id: r8_" + 20 * "x"
     ),
@@ -343,6 +385,13 @@ CASES = {
     ),
     "warning: …: comes with …, which is not installed; it is ignored; …": Case(
         "config validate", "output: {preview: on}"
+    ),
+    "…: comes with …, which is not installed; it is ignored; …": Case(
+        config="output: {preview: on}"
+    ),
+    "store …: …": Case("usage"),
+    "… of the runs could not be read (written by a newer imagen?)": Case(
+        "usage", prepare=newer_run
     ),
 }
 

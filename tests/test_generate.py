@@ -5,11 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import threading
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from imagen_core.app import App
+from imagen_core.cli.generate import _relative
+from imagen_core.cli.shared import cancelled_by_signals
+from imagen_core.plugins import Catalog, Plugin
+from imagen_core.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SMALL = ("--size", "48x32")
 
@@ -299,7 +310,7 @@ def test_dry_run_asks_nobody_and_writes_nothing(imagen: Any) -> None:
     folder = os.environ["IMAGEN_OUTPUT_DIR"]
     assert done.exit_code == 0
     assert re.sub(r"\d{4}-\d\d-\d\d", "DATE", done.out) == (
-        "backend: mock\n"
+        "backend: mock (--backend)\n"
         "type: mock\n"
         "model: mock-landscape\n"
         "prompt: a cat\n"
@@ -309,6 +320,8 @@ def test_dry_run_asks_nobody_and_writes_nothing(imagen: Any) -> None:
         "params: fail=failed\n"
         f"path: {folder}/DATE-a-cat-5.png\n"
         "cost: 0 USD (local)\n"
+        f"output.dir: {folder} ($IMAGEN_OUTPUT_DIR)\n"
+        "output.naming: {date}-{slug}-{seed}.{ext} (default)\n"
         "ledger: on (set by default)\n"
         "sidecar: off (set by --no-sidecar)\n"
     )
@@ -326,6 +339,27 @@ def test_dry_run_says_where_each_value_comes_from(
         "ledger": {"on": True, "reason": "set by default"},
         "sidecar": {"on": False, "reason": "set by $IMAGEN_SIDECAR"},
     }
+    assert plan["origins"] == {
+        "backend": "--backend",
+        "output.dir": "$IMAGEN_OUTPUT_DIR",
+        "output.naming": "default",
+    }
+
+
+def test_dry_run_names_the_file_the_output_flag_and_the_caller(
+    imagen: Any, imagen_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAI_FROM_ID", "agent-7")
+    config = imagen_home / "c.yaml"
+    config.write_text("default_backend: m\nbackends: {m: {type: mock}}\n")
+    args = ("generate", "a cat", "--config", str(config), "--output", "/p/x.png", "--dry-run")
+
+    lines = imagen(*args).out.splitlines()
+
+    assert f"backend: m ({config}:1)" in lines
+    assert "output.dir: /p (--output)" in lines
+    assert "output.naming: x.png (--output)" in lines
+    assert "caller: agent-7 ($MAI_FROM_ID)" in lines
 
 
 def test_off_flag_of_an_absent_plugin_does_nothing(imagen: Any) -> None:
@@ -448,3 +482,90 @@ def test_backend_of_an_absent_plugin_says_what_to_install(imagen: Any, tmp_path:
     assert done.exit_code == 2
     assert "comes with imagen-comfyui, which is not installed" in done.err
     assert "  hint: pip install imagen-comfyui\n" in done.err
+
+
+@pytest.fixture
+def lost_folder(tmp_path: Path) -> Iterator[None]:
+    """A working folder that was deleted."""
+    before = Path.cwd()
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    yield
+    os.chdir(before)
+
+
+@pytest.mark.usefixtures("lost_folder")
+def test_relative_output_in_a_deleted_folder_is_refused(imagen: Any) -> None:
+    done = imagen("generate", "a cat", "--backend", "mock", "--output", "y.png", *SMALL)
+
+    assert (done.exit_code, done.err) == (
+        2,
+        "imagen: error: cannot write to y.png: the working folder is gone\n"
+        "  hint: give an absolute path\n",
+    )
+
+
+@pytest.mark.usefixtures("lost_folder")
+def test_path_that_can_not_be_relative_is_printed_whole() -> None:
+    assert _relative("/p/x.png") == "/p/x.png"
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("output: {cloud_sync: on}", "output.cloud_sync: comes with imagen-supabase, which is "),
+        ("tmux: {}", "tmux: comes with imagen-tmux, which is "),
+        ("output: {cloud_sync: off}", ""),
+    ],
+)
+def test_setting_of_an_absent_plugin_is_a_warning(
+    imagen: Any, imagen_home: Path, config: str, told: str
+) -> None:
+    file = imagen_home / "c.yaml"
+    file.write_text(f"default_backend: mock\n{config}\n")
+
+    done = imagen("generate", "a cat", "--config", str(file), *SMALL)
+
+    assert done.exit_code == 0
+    assert told in done.err
+    assert len(done.err.splitlines()) == bool(told)
+
+
+def test_broken_plugin_is_not_called_uninstalled(imagen: Any, tmp_path: Path) -> None:
+    broken = Plugin(name="supabase", distribution="imagen-supabase", state="broken")
+    tmux = Plugin(name="tmux", distribution="imagen-tmux", state="broken")
+
+    def said(*args: str) -> str:
+        app = App.for_test(Terminal(), tmp_path, config="output: {cloud_sync: on}")
+        app.catalog = Catalog((*app.catalog.plugins, broken, tmux))
+        done: str = imagen(*args, app=app).err
+        return done
+
+    hint = "'imagen plugins' says why"
+    assert f"comes with imagen-supabase, which is broken; it is ignored; {hint}" in said(
+        "generate", "a cat", "--backend", "mock", *SMALL
+    )
+    assert f"hint: it comes with imagen-supabase, which is broken: {hint}" in said("supabase")
+    assert "supabase (imagen-supabase) is broken, tmux (imagen-tmux) is broken: see" in said("xyz")
+    assert "--preview comes with imagen-tmux, which is broken" in said("generate", "x", "--preview")
+
+
+def test_dry_run_writes_no_control_characters(imagen: Any) -> None:
+    done = imagen("generate", "a cat", "--output", "/p/\x1b[31m.png", "--dry-run")
+
+    assert "\x1b" not in done.out
+    assert "path: /p/\\x1b[31m.png" in done.out
+
+
+def test_first_signal_is_answered_in_words() -> None:
+    said: list[str] = []
+    cancel = threading.Event()
+
+    with cancelled_by_signals(cancel, said.append):
+        signal.raise_signal(signal.SIGINT)
+        assert cancel.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    assert said == ["cancelling; press Ctrl-C again to stop at once"]

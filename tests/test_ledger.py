@@ -294,3 +294,18 @@ def test_processes_that_write_at_once_lose_no_run_and_double_none(tmp_path: Path
     with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         count = connection.execute("select count(*), sum(finished) from runs").fetchone()
     assert count == (6 * 20 + 20, 6 * 20 + 20)
+
+
+def test_row_that_cannot_be_decoded_is_left_out_and_counted(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.record(RUN, finished=True)
+    with ledger.database.write() as connection:
+        connection.execute("insert into runs values ('r2', '2026-05-09', 1, '', 1, '{\"id\": 5}')")
+
+    assert [row.id for row in ledger.usage()] == ["r1"]
+    assert ledger.unreadable == 1
+    assert [run.id for run in ledger.runs()] == ["r1"]
+    assert ledger.unreadable == 1
+    with pytest.raises(ImagenError, match="the run r2 can't be read"):
+        ledger.get("r2")
+    ledger.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from imagen_core.app import App
 from imagen_core.errors import ConfigError, UsageError
-from imagen_core.resolve import parse_size, resolve_params
+from imagen_core.resolve import parse_size, read_image, resolve_params
 from imagen_core.terminal import Terminal
 from imagen_core.types import MAX_SEED, Options, Param, Request, Text
 
@@ -204,3 +205,21 @@ def test_undeclared_parameters_are_json_where_they_parse() -> None:
     given = {"a": Text("1"), "b": Text("x y"), "c": "1", "d": 2}
 
     assert resolve_params("b", given, None) == {"a": 1, "b": "x y", "c": "1", "d": 2}
+
+
+@pytest.mark.parametrize("key", ["prompt", "negative"])
+def test_control_character_of_a_style_is_refused(tmp_path: Path, key: str) -> None:
+    style = {"prompt": "{prompt}", "negative": "", key: "\\e[31m{prompt}"}
+    block = ", ".join(f'{name}: "{text}"' for name, text in style.items())
+    app = App.for_test(Terminal(), tmp_path, config=f"styles: {{red: {{{block}}}}}")
+
+    with pytest.raises(UsageError, match=f"{key}.* of the style 'red' has a control character"):
+        app.resolve(Options(prompt="a cat", style="red"))
+
+
+def test_input_image_must_be_a_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+
+    for path in (tmp_path / "pipe.png", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match="is not a regular file"):
+            read_image(path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imagen_core import Note, StepSpec, Switch, hookimpl
+from imagen_core import CallerSpec, Note, StepSpec, Switch, hookimpl
 from imagen_core.app import App
 from imagen_core.terminal import Terminal
 
@@ -33,6 +33,8 @@ SHARE = Switch(
 def can_share(context: Context) -> tuple[bool, str]:
     if context.environment.get("SHARE_RULE") == "raise":
         raise RuntimeError("no rule")
+    if context.environment.get("SHARE_RULE") == "exit":
+        raise SystemExit(9)
     there = "SHARE_TOKEN" in context.environment
     return there, f"SHARE_TOKEN is {'set' if there else 'not set'}"
 
@@ -152,7 +154,7 @@ def test_rule_that_fails_is_a_warning_and_means_off(imagen: Any, tmp_path: Path)
     done = imagen(*GENERATE, app=app(tmp_path, SHARE_RULE="raise"))
 
     assert done.exit_code == 0
-    assert "imagen: share: no rule\n" in done.err
+    assert "imagen: share: RuntimeError: no rule\n" in done.err
     assert not (tmp_path / "data" / "shared").exists()
 
 
@@ -193,3 +195,28 @@ def test_both_flags_at_once_are_off(imagen: Any, tmp_path: Path) -> None:
 
     assert done.exit_code == 0
     assert not (tmp_path / "data" / "shared").exists()
+
+
+def test_rule_that_exits_is_a_warning_and_means_off(imagen: Any, tmp_path: Path) -> None:
+    done = imagen(*GENERATE, app=app(tmp_path, SHARE_RULE="exit"))
+
+    assert done.exit_code == 0
+    assert "imagen: share: SystemExit: 9\n" in done.err
+
+
+def leave(*_: object) -> str:
+    raise SystemExit(9)
+
+
+class Leaving:
+    @staticmethod
+    @hookimpl
+    def imagen_callers() -> list[CallerSpec]:
+        return [CallerSpec(name="who", resolve=f"{__name__}:leave")]
+
+
+def test_caller_that_exits_is_a_warning(imagen: Any, tmp_path: Path) -> None:
+    done = imagen(*GENERATE, app=App.for_test(Terminal(), tmp_path, plugins={"l": Leaving()}))
+
+    assert (done.exit_code, len(done.paths)) == (0, 1)
+    assert "imagen: who: SystemExit: 9\n" in done.err

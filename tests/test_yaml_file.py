@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen_core.errors import ConfigError
-from imagen_core.yaml_file import Document, dotted, parse, read_document
+from imagen_core.yaml_file import Document, dotted, examine, parse, read_document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -297,3 +297,23 @@ def test_path_that_is_no_file_is_told(tmp_path: Path) -> None:
         read_document(tmp_path)
 
     assert str(caught.value) == f"{tmp_path}: cannot read it: Is a directory"
+
+
+def test_examined_file_has_its_data_beside_its_problems(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text("a: 1\na: 2\nb: !env X\nc: 3\n")
+
+    document = examine(path)
+
+    assert document.data == {"a": 2, "c": 3}
+    assert [problem.line for problem in document.problems] == [2, 3]
+
+
+@pytest.mark.parametrize("data", [b"a: [", b"\xff", b"- x"])
+def test_examining_what_is_no_yaml_raises_nothing(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_bytes(data)
+
+    document = examine(path)
+
+    assert (document.data, len(document.problems)) == ({}, 1)

@@ -111,12 +111,14 @@ class Root(click.Group):
         self.terminal.debug |= debug
 
     def _advice(self, name: str) -> str:
-        if name in known.COMMANDS:
-            distribution = known.COMMANDS[name].distribution
-            return f"it comes with {distribution}: pip install {distribution}"
         from imagen_core.blocks import suggestion
+        from imagen_core.instances import absent, unusable
 
-        return suggestion(name, self.helps(), "there are")
+        if name in known.COMMANDS:
+            error = absent(self.app.catalog, known.COMMANDS[name].distribution)
+            return f"it {error.message}: {error.hint}"
+        hints = (suggestion(name, self.helps(), "there are"), unusable(self.app.catalog))
+        return "; ".join(filter(None, hints))
 
 
 def _load_command(app: App, spec: CommandSpec) -> click.Command:
@@ -156,7 +158,7 @@ def _run(args: Sequence[str], terminal: Terminal, app: App | None) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return _report(Cancelled("cancelled"), terminal)
-    except Exception as error:  # noqa: BLE001 - the last resort: a line for people, not a trace
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a line for people, not a trace
         fault = ImagenError(
             f"this is a fault in {root.running}: {type(error).__name__}: {error}",
             hint="imagen --debug … shows the trace",

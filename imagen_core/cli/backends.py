@@ -8,7 +8,7 @@ import click
 
 from imagen_core.app import App
 from imagen_core.cli.shared import config_option, json_option, pass_app
-from imagen_core.errors import ImagenError
+from imagen_core.errors import told
 from imagen_core.specs import BackendSpec
 from imagen_core.types import Status
 
@@ -64,8 +64,6 @@ def _look(app: App, name: str, *, check: bool) -> Listed:
         instance = app.instance(name)
         model = instance.backend.about.model
         status = instance.backend.probe() if check else instance.backend.status()
-    except ImagenError as error:
-        status = Status(ok=False, text=f"{error}; {error.hint}" if error.hint else str(error))
-    except Exception as error:  # noqa: BLE001 - a plugin's status may raise anything
-        status = Status(ok=False, text=f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's status may raise anything
+        status = Status(ok=False, text=told(error))
     return Listed(name, kind, model, default, status)

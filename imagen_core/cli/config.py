@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import FieldInfo
 
 from imagen_core import checks
 from imagen_core.app import App
+from imagen_core.blocks import fields_of
 from imagen_core.cli.shared import config_option, json_option, pass_app
-from imagen_core.config import KNOBS
-from imagen_core.errors import ConfigErrors, UsageError
+from imagen_core.config import DEFAULT, KNOBS, Style
+from imagen_core.errors import ConfigErrors, ImagenError, UsageError, told
+from imagen_core.instances import spec_of
 from imagen_core.sample import sample_config
+from imagen_core.yaml_file import KeyPath, dotted
 
 
 @click.group("config", help="Print, make, check and find the configuration.")
@@ -34,12 +43,22 @@ def init(app: App, *, write: bool) -> None:
         hint = "move it away first; 'imagen config init' only prints"
         raise UsageError(f"{path} exists already", hint=hint)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        _create(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     app.console.line(str(path))
+
+
+def _create(path: Path, text: str) -> None:
+    """Write a new file whole, or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("x", encoding="utf-8")
+    try:
+        with file:
+            file.write(text)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 @command.command(help="Check the active configuration: every problem at once.")
@@ -66,8 +85,7 @@ def validate(app: App) -> None:
             raise click.exceptions.Exit(ConfigErrors.exit_code)
         return
     for warning in findings.warnings:
-        hint = f"; {warning.hint}" if warning.hint else ""
-        app.console.warn(f"warning: {warning}{hint}")
+        app.console.warn(f"warning: {told(warning)}")
     for problem in findings.problems:
         app.console.error(problem)
     if findings.problems:
@@ -92,8 +110,8 @@ def path(app: App) -> None:
 @json_option("Print one JSON object.")
 @pass_app
 def show(app: App, *, origin: bool) -> None:
-    """Print what the core would use now; secrets are not part of it."""
-    rows = list(_rows(app))
+    """Print what would be used now; what looks like a token is not shown."""
+    rows = [(key, checks.masked(value), place) for key, value, place in _rows(app)]
     if app.console.as_json:
         content: dict[str, Any] = {
             key: {"value": value, "origin": place} if origin else value
@@ -105,15 +123,42 @@ def show(app: App, *, origin: bool) -> None:
     app.console.table(head, [row[: len(head)] for row in rows])
 
 
-def _rows(app: App) -> Any:
+def _rows(app: App) -> Iterator[tuple[str, str, str]]:
     for key in KNOBS:
         value = app.settings.knob(key)
         yield key, value.text, str(value.origin)
     for switch in app.switches():
         decision = app.settings.decide(switch)
         yield f"output.{switch.key}", decision.setting, str(decision.origin)
-    for table in ("styles", "backends"):
-        for name, block in app.settings.table(table).items():
-            for key, value in block.items() if isinstance(block, dict) else ():
-                path = (table, name, key)
-                yield ".".join(path), str(value), str(app.settings.origin(path))
+    for name in app.settings.table("styles"):
+        yield from _block(app, ("styles", name), lambda: Style)
+    for name in app.settings.table("backends"):
+        yield from _block(app, ("backends", name), partial(_struct_of, app, name))
+    for plugin, spec in app.catalog.blocks():
+        yield from _block(app, (plugin.name,), partial(app.catalog.load, plugin, spec.config))
+
+
+def _struct_of(app: App, name: str) -> type[Struct]:
+    spec = spec_of(app.settings, app.catalog, name)
+    struct: type[Struct] = app.catalog.load(spec, spec.config)
+    return struct
+
+
+def _block(
+    app: App, path: KeyPath, struct: Callable[[], type[Struct]]
+) -> Iterator[tuple[str, str, str]]:
+    """What the file has in a block, then the defaults of its owner, if that one can be asked."""
+    block = app.settings.raw(path)
+    block = block if isinstance(block, dict) else {}
+    for key, value in block.items():
+        yield dotted((*path, key)), str(value), str(app.settings.origin((*path, key)))
+    with contextlib.suppress(ImagenError):
+        for field in fields_of(struct(), path):
+            if field.encode_name not in block and not field.required:
+                yield dotted((*path, field.encode_name)), _default(field), str(DEFAULT)
+
+
+def _default(field: FieldInfo) -> str:
+    made = field.default_factory
+    value = field.default if made is NODEFAULT else made()
+    return "" if value is None else str(value)

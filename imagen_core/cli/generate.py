@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -22,6 +23,7 @@ from imagen_core.cli.shared import (
 )
 from imagen_core.errors import Cancelled, ImagenError, PartialFailure, UsageError
 from imagen_core.files import Target, expand_home
+from imagen_core.instances import absent
 from imagen_core.types import Note, Options, Run, Text
 
 STDIN = "-"
@@ -48,23 +50,20 @@ def _flags(app: App) -> Any:
             if flag:
                 rest = {"flag_value": value, "help": f"{verb} {switch.help}."}
                 yield flag, f"switch_{key}_{value}", {"is_flag": True, "default": None, **rest}
-    for key, absent in known.SWITCHES.items():
+    for key, known_switch in known.SWITCHES.items():
         if key not in there:
             hidden = {"is_flag": True, "hidden": True, "expose_value": False}
-            if absent.off_flag:
-                yield absent.off_flag, f"absent_{key}_off", hidden
-            if absent.on_flag:
-                yield absent.on_flag, f"absent_{key}_on", {**hidden, "callback": _refuse}
+            if known_switch.off_flag:
+                yield known_switch.off_flag, f"absent_{key}_off", hidden
+            if known_switch.on_flag:
+                yield known_switch.on_flag, f"absent_{key}_on", {**hidden, "callback": _refuse}
 
 
-def _refuse(_: click.Context, param: click.Parameter, value: bool) -> None:
+def _refuse(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         key = str(param.name).removeprefix("absent_").removesuffix("_on")
-        distribution = known.SWITCHES[key].distribution
-        raise UsageError(
-            f"{param.opts[0]} comes with {distribution}, which is not installed",
-            hint=f"pip install {distribution}",
-        )
+        error = absent(app_of(ctx).catalog, known.SWITCHES[key].distribution)
+        raise UsageError(f"{param.opts[0]} {error.message}", hint=error.hint)
 
 
 def _params(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Text]:
@@ -142,10 +141,12 @@ def command(
     _tell_of_mock(app, options)
     requests = app.resolve(options)
     target = app.target(output)
+    app.warn_of_settings()
     if dry_run:
-        from imagen_core.cli.plan import print_plan
+        from imagen_core.cli.plan import origins, print_plan
 
-        print_plan(app, requests, target, flags)
+        places = origins(app, target, backend=options.backend, output=output)
+        print_plan(app, requests, target, flags, places)
         return
     if not options.prompt.strip():
         app.console.warn("the prompt is empty")
@@ -198,7 +199,9 @@ def _make(
     cancel = threading.Event()
     bar = app.console.bar(len(requests))
     pipeline = app.pipeline(flags)
-    with cancelled_by_signals(cancel):
+    # Only a Terminal draws; another console has nobody at the keys.
+    tell = app.console.info if getattr(app.console, "draws", False) else None
+    with cancelled_by_signals(cancel, tell):
         for request, item in pipeline.each(requests, target, cancel):
             if isinstance(item, Run):
                 bar.finish(request.id)
@@ -224,7 +227,14 @@ def _print_outputs(app: App, run: Run, *, relative: bool) -> None:
 
             app.console.json({**document(run, output), "path": output.path})
         else:
-            app.console.line(os.path.relpath(output.path) if relative else output.path)
+            app.console.line(_relative(output.path) if relative else output.path)
+
+
+def _relative(path: str) -> str:
+    # The working folder may be gone, or on another drive than a picture that was rescued.
+    with contextlib.suppress(OSError, ValueError):
+        return os.path.relpath(path)
+    return path
 
 
 def _print_failure(app: App, run: Run, earlier: list[Run]) -> None:

@@ -5,17 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen_core import files
+from imagen_core.config import Origin, Value
 from imagen_core.making import extension, ignored
+from imagen_core.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from imagen_core.app import App
     from imagen_core.types import About, Request
 
 
+def origins(app: App, target: files.Target, *, backend: str, output: str) -> dict[str, Value]:
+    """What is used for the settings that were not typed, or were, with where each comes from."""
+    flag = Origin(layer="flag", place="--output")
+    folder, naming = (app.settings.knob(f"output.{key}") for key in ("dir", "naming"))
+    found = {
+        "backend": Value(text=backend, origin=Origin(layer="flag", place="--backend"))
+        if backend
+        else app.settings.knob("default_backend"),
+        "output.dir": Value(text=str(target.folder), origin=flag if output else folder.origin),
+        "output.naming": Value(text=target.path.name, origin=flag) if target.path else naming,
+    }
+    caller = app.caller_value()
+    return {**found, "caller": caller} if caller else found
+
+
 def print_plan(
-    app: App, requests: Sequence[Request], target: files.Target, flags: Mapping[str, str]
+    app: App,
+    requests: Sequence[Request],
+    target: files.Target,
+    flags: Mapping[str, str],
+    places: Mapping[str, Value],
 ) -> None:
     """Print what each Request would be, and where it comes from; nobody is asked."""
     decisions = [app.decide(switch, flags) for switch in app.switches()]
@@ -26,15 +47,29 @@ def print_plan(
     for index, request in enumerate(requests):
         plan = _plan(app, request, target.nth(index))
         if app.console.as_json:
-            app.console.json({"dry_run": True, **plan, "switches": switches})
+            caller = places["caller"].text if "caller" in places else None
+            shown = {key: str(value.origin) for key, value in places.items()}
+            more = {"caller": caller, "switches": switches, "origins": shown}
+            app.console.json({"dry_run": True, **plan, **more})
             continue
-        for key, value in plan.items():
-            if value not in ("", None, {}, []) and key != "cost_usd_estimate":
-                app.console.line(f"{key}: {_text(value)}")
-        for key, switch in switches.items():
-            app.console.line(f"{key}: {'on' if switch['on'] else 'off'} ({switch['reason']})")
+        for line in _lines(plan, switches, places):
+            app.console.line(printable(line))
         if index + 1 < len(requests):
             app.console.line("")
+
+
+def _lines(
+    plan: Mapping[str, Any], switches: Mapping[str, Any], places: Mapping[str, Value]
+) -> Iterator[str]:
+    for key, value in plan.items():
+        if value not in ("", None, {}, []) and key != "cost_usd_estimate":
+            origin = f" ({places[key].origin})" if key in places else ""
+            yield f"{key}: {_text(value)}{origin}"
+    for key, place in places.items():
+        if key not in plan:
+            yield f"{key}: {place.text} ({place.origin})"
+    for key, switch in switches.items():
+        yield f"{key}: {'on' if switch['on'] else 'off'} ({switch['reason']})"
 
 
 def _plan(app: App, request: Request, target: files.Target) -> dict[str, Any]:

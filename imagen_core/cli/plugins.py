@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from imagen_core import known
 from imagen_core.app import App
 from imagen_core.cli.shared import json_option, pass_app
+from imagen_core.errors import told
 from imagen_core.plugins import KINDS, Catalog, Clash, Plugin
 
 
@@ -38,8 +40,14 @@ def _print_stores(app: App, catalog: Catalog) -> None:
     from imagen_core.specs import StoreSpec
 
     for name in catalog.usable(StoreSpec):
-        status = app.store(name)[1].status()
-        app.console.info(f"store {name}: {status.text}")
+        app.console.info(f"store {name}: {_store_status(app, name)}")
+
+
+def _store_status(app: App, name: str) -> str:
+    try:
+        return app.store(name)[1].status().text
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's store may raise anything
+        return told(error)
 
 
 def _row(plugin: Plugin, clashes: list[Clash]) -> tuple[str, ...]:
@@ -57,7 +65,7 @@ def _clashing(plugin: Plugin, clashes: list[Clash]) -> list[str]:
     return [
         str(clash)
         for clash in clashes
-        if str(plugin) in clash.plugins and not (clash.core and plugin.name == "core")
+        if str(plugin) in clash.plugins and not (clash.core and plugin.distribution == known.CORE)
     ]
 
 
@@ -83,5 +91,5 @@ def _described(app: App, plugin: Plugin, clashes: list[Clash]) -> dict[str, Any]
         "load_ms": plugin.load_ms,
         "hooks": plugin.hooks,
         "gives": gives(plugin),
-        "stores": {name: app.store(name)[1].status().text for name in sorted(stores)},
+        "stores": {name: _store_status(app, name) for name in sorted(stores)},
     }

@@ -75,7 +75,7 @@ def completing(names: Callable[[App], list[str]]) -> Callable[..., list[str]]:
     """Completion by names that the App knows; nothing at all where it has a problem."""
 
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, SystemExit):
             return [name for name in names(app_of(ctx)) if name.startswith(incomplete)]
         return []
 
@@ -83,8 +83,10 @@ def completing(names: Callable[[App], list[str]]) -> Callable[..., list[str]]:
 
 
 @contextlib.contextmanager
-def cancelled_by_signals(cancel: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM set `cancel`; a second one interrupts at once."""
+def cancelled_by_signals(
+    cancel: threading.Event, tell: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM set `cancel`; a second one interrupts at once, as `tell` is told."""
     import signal
 
     def handle(number: int, _: object) -> None:
@@ -92,6 +94,10 @@ def cancelled_by_signals(cancel: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
         cancel.set()
         signal.signal(number, handle)
+        # A handler may come in the midst of another write to the same stream.
+        with contextlib.suppress(RuntimeError):
+            if tell:
+                tell("cancelling; press Ctrl-C again to stop at once")
 
     before = {}
     try:

@@ -11,6 +11,7 @@ import msgspec
 from imagen_core.app import App
 from imagen_core.cli.shared import completing, config_option, json_option, pass_app
 from imagen_core.errors import UsageError
+from imagen_core.ledger import Ledger
 from imagen_core.specs import StoreSpec
 from imagen_core.types import UsageRow
 from imagen_core.usage import Spent, by_group, total
@@ -36,6 +37,10 @@ def command(app: App, *, since: str, raw: bool, everything: bool, store: str) ->
         _check_date(since)
     name, found = app.store(store)
     rows = list(found.usage(since, everything=everything))
+    if isinstance(found, Ledger) and found.unreadable:
+        app.console.warn(
+            f"{found.unreadable} of the runs could not be read (written by a newer imagen?)"
+        )
     whole = total(rows)
     if app.console.as_json:
         groups = [_plain(group) for group in by_group(rows)]
