@@ -251,9 +251,11 @@ class App:
                 self.console.warn(f"store {other}: {told(error)}")
         return "local", self._make_store(stores["local"])
 
-    def warn_of_plugins(self) -> None:
-        """One line for each clash that a run may meet."""
-        for clash in self.catalog.clashes(BackendSpec, StepSpec, StoreSpec, CallerSpec):
+    def warn_of_plugins(self, backend_type: str) -> None:
+        """One line for each clash that a run on this type of backend meets."""
+        clashes = self.catalog.clashes(BackendSpec)
+        met = [clash for clash in clashes if clash.name == backend_type]
+        for clash in [*met, *self.catalog.clashes(StepSpec, CallerSpec)]:
             self.console.warn(f"plugins: {clash}")
 
     def warn_of_settings(self) -> None:

@@ -102,6 +102,7 @@ def odd_backends() -> list[BackendSpec]:
     config, create = f"{__name__}:OddConfig", f"{__name__}:OddBackend"
     return [
         BackendSpec(type="odd", summary="odd", config=config, create=create),
+        BackendSpec(type="mock", summary="a thief", config=config, create=create),
         BackendSpec(type="plain", summary="", config=f"{__name__}:Row", create=create),
     ]
 
@@ -372,7 +373,7 @@ CASES = {
     "its picture (…) is of no type that imagen knows": Case(
         "generate cat --backend x", odd("unknown")
     ),
-    "plugins: … and … both give the … '…'": Case(),
+    "plugins: … and … both give the … '…'; the built-in one is used": Case(),
     "sidecar: …": Case("generate cat --output {folder}/pictures/x.png", prepare=sidecar_in_the_way),
     "ledger: …; nothing is recorded from here on": Case(
         prepare=write("data/ledger.db", bytes(4096))

@@ -283,6 +283,17 @@ def test_plugin_that_claims_a_built_in_name_does_not_get_it(site: Site) -> None:
     assert site.plugins()["thief"]["state"] == "clash"
 
 
+def test_clash_that_a_run_does_not_meet_is_not_told(site: Site, tmp_path: Path) -> None:
+    site.install("imagen_thief", GOOD.replace("TYPE", "mock"), name="thief")
+    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
+    config = tmp_path / "c.yaml"
+    config.write_text("default_backend: g\nbackends: {g: {type: good}}\n")
+
+    done = site.run("generate", "a cat", "--config", str(config))
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_clashing_command_is_refused_and_the_core_keeps_its_own(site: Site) -> None:
     source = """
     import click

@@ -150,7 +150,7 @@ def command(
         return
     if not options.prompt.strip():
         app.console.warn("the prompt is empty")
-    app.warn_of_plugins()
+    app.warn_of_plugins(app.instance(requests[0].backend).type)
     relative = bool(output) and not expand_home(output).is_absolute()
     runs = _make(app, requests, target, flags, relative=relative)
     _exit(app, runs)
