@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sites import Site
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -51,6 +53,12 @@ def _loopback_only(_own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def site(tmp_path: Path, imagen_home: Path) -> Site:
+    """A folder on Python's path, for distributions of the test's own."""
+    return Site(tmp_path / "site", imagen_home)
 
 
 @pytest.fixture

@@ -2,66 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from imagen_core import index
 from imagen_core.plugins import Catalog, Plugin
-
-GOOD = """
-from imagen_core import BackendSpec, hookimpl
-
-@hookimpl
-def imagen_backends():
-    mock = {"config": "imagen_core.mock:MockConfig", "create": "imagen_core.mock:MockBackend"}
-    return [BackendSpec(type="TYPE", summary="toy", **mock)]
-"""
-
-
-class Site:
-    """A folder of distributions that Python finds, as pip would leave them."""
-
-    def __init__(self, folder: Path, home: Path) -> None:
-        self.folder = folder
-        self.home = home
-        folder.mkdir()
-
-    def install(self, module: str, source: str, *, name: str = "") -> None:
-        (self.folder / f"{module}.py").write_text(source)
-        info = self.folder / f"{module}-1.0.dist-info"
-        info.mkdir()
-        distribution = module.replace("_", "-")
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
-        )
-        (info / "entry_points.txt").write_text(f"[imagen]\n{name or module} = {module}\n")
-
-    def run(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "imagen_core", *args],
-            env={**os.environ, "PYTHONPATH": str(self.folder), **environment},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            cwd=self.home,
-            check=False,
-        )
-
-    def plugins(self, *args: str, **environment: str) -> dict[str, dict[str, Any]]:
-        listed = json.loads(self.run("plugins", "--json", *args, **environment).stdout)
-        return {plugin["name"]: plugin for plugin in listed}
-
-
-@pytest.fixture
-def site(tmp_path: Path, imagen_home: Path) -> Site:
-    return Site(tmp_path / "site", imagen_home)
-
+from sites import GOOD, Site
 
 COUNTING = """
 import pathlib
