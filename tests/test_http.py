@@ -367,6 +367,8 @@ def test_call_that_hangs_can_be_closed(server: FailingServer, client: httpx.Clie
     sending = http.send(client, "GET", server.url, who="the oven")
 
     assert next(sending) == Progress()
+    while not server.requests:
+        next(sending)
     sending.close()
     server.release()
 
