@@ -7,7 +7,8 @@ package costs nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+# Importing typing for this one name would take longer than all the rest of this module.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 

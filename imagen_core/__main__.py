@@ -1,5 +1,34 @@
-"""`python -m imagen_core` is `imagen`."""
+"""The way in: `imagen`, and `python -m imagen_core`. Ctrl-C is 130 from the first moment on."""
 
-from imagen_core.cli import main
+from __future__ import annotations
 
-main()
+import os
+import signal
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command; a signal before or after it leaves no trace."""
+    for number in SIGNALS:
+        signal.signal(number, _leave)
+    try:
+        from imagen_core import cli
+
+        for number in SIGNALS:
+            signal.signal(number, signal.default_int_handler)
+        cli.main()
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(*_: object) -> None:
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ from imagen_core.blocks import suggestion
 from imagen_core.config import Decision, Origin, Settings, Value, default_paths, variable
 from imagen_core.context import AppContext
 from imagen_core.errors import ConfigErrors, ImagenError, PluginError, UsageError, told
-from imagen_core.files import expand_home
+from imagen_core.files import check_path, expand_home
 from imagen_core.instances import make_instance
 from imagen_core.protocols import Context, Instance, Store
 from imagen_core.specs import BackendSpec, CallerSpec, StepSpec, StoreSpec, Switch
@@ -175,6 +175,7 @@ class App:
                 hint="the path of the file is what it prints",
             )
         path = expand_home(output or self.settings.knob("output.dir").text)
+        check_path(path)
         if not path.is_absolute():
             _check_working_folder(path)
         if not output or output.endswith(("/", os.sep)) or path.is_dir():
@@ -222,7 +223,8 @@ class App:
     def caller_value(self) -> Value | None:
         """Who is asking, and who says so."""
         if name := self.environment.get("MAI_FROM_ID"):
-            return Value(text=name, origin=variable("MAI_FROM_ID"))
+            text = name.encode(errors="backslashreplace").decode()
+            return Value(text=text, origin=variable("MAI_FROM_ID"))
         for _, spec in sorted(self.catalog.usable(CallerSpec).items()):
             try:
                 if found := self.catalog.load(spec, spec.resolve)(self.context):

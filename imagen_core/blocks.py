@@ -169,7 +169,8 @@ def _readable(message: str, kind: Any) -> str:
         c for one in _alternatives(kind) if get_origin(one) is Literal for c in get_args(one)
     ]
     if choices:
-        return f"expected one of {', '.join(map(str, choices))}"
+        shown = (str(choice) or "''" for choice in choices)
+        return f"expected one of {', '.join(shown)}"
     message, _, where = message.partition(" - at ")
     for theirs, ours in _WORDS.items():
         message = message.replace(theirs, ours)

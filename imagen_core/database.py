@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-BUSY_SECONDS = 10.0
+BUSY_SECONDS = 5.0
 
 
 class DatabaseError(ImagenError):

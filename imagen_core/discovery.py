@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from imagen_core import known
-from imagen_core.plugins import KINDS, Plugin
+from imagen_core.plugins import KINDS, Plugin, stdout_to_stderr
 from imagen_core.specs import (
     BackendSpec,
     CallerSpec,
@@ -180,7 +180,6 @@ def _load_in_time(
 ) -> Plugin:
     """Load one plugin in a thread, so that one that hangs at import stops nobody."""
     import contextlib
-    import sys
     import threading
 
     result: list[Plugin] = []
@@ -192,7 +191,7 @@ def _load_in_time(
             result.append(_load(plugin, entry, trace))
 
     thread = threading.Thread(target=work, daemon=True)
-    with contextlib.redirect_stdout(sys.stderr):
+    with stdout_to_stderr():
         thread.start()
         thread.join(limit)
     loaded = result[0] if result else _given_up(plugin, entry, limit, hangs=thread.is_alive())

@@ -22,6 +22,9 @@ SUFFIX_BYTES = 16
 NAME_BYTES = 200
 """How long one file name may be, with room for `-99`, `.json` and what a temporary file adds."""
 
+LONGEST_NAME = 240
+"""How long a name may be that somebody typed."""
+
 EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -52,7 +55,10 @@ class Moment(Struct, frozen=True, kw_only=True):
         """The moment of an aware instant, in the local time zone."""
         from datetime import UTC
 
-        local = instant.astimezone()
+        try:
+            local = instant.astimezone()
+        except (ValueError, OverflowError):  # a TZ that means nothing
+            local = instant.astimezone(UTC)
         return cls(
             utc=instant.astimezone(UTC).isoformat(timespec="milliseconds"),
             date=local.strftime("%Y-%m-%d"),
@@ -62,7 +68,9 @@ class Moment(Struct, frozen=True, kw_only=True):
     @classmethod
     def now(cls) -> Moment:
         """This moment."""
-        return cls.of(datetime.now().astimezone())
+        from datetime import UTC
+
+        return cls.of(datetime.now(UTC))
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -112,6 +120,20 @@ def expand_home(path: str) -> Path:
         return Path(path)
 
 
+def check_path(path: Path) -> None:
+    """Refuse a path that no file can have, or that no sidecar could say."""
+    try:
+        str(path).encode()
+        length = len(path.name.encode())
+    except UnicodeEncodeError:
+        raise UsageError(f"the path {os.fsencode(path)!r} is not UTF-8") from None
+    if length > LONGEST_NAME:
+        raise UsageError(
+            f"the name '{path.name[:40]}…' is longer than {LONGEST_NAME} bytes",
+            hint="choose a shorter one: its sidecar needs room, too",
+        )
+
+
 def slugify(prompt: str) -> str:
     """The prompt in lower-case ASCII words, at most 40 characters; never empty."""
     import unicodedata
@@ -154,7 +176,12 @@ def prepare(target: Target) -> None:
         raise UsageError(f"cannot make the folder {folder}: {reason}", hint=hint) from error
     effective = os.access in os.supports_effective_ids
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
-        raise UsageError(f"cannot write to the folder {folder}: Permission denied", hint=hint)
+        reason = "Read-only file system" if _is_read_only(folder) else "Permission denied"
+        raise UsageError(f"cannot write to the folder {folder}: {reason}", hint=hint)
+
+
+def _is_read_only(folder: Path) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def place(

@@ -141,12 +141,16 @@ class Making:
 
     def _consume(self, emit: Callable[[Event], None], cancel: threading.Event) -> None:
         events = self._instance.backend.generate(self.run.request)
+        late = False
         try:
             for event in events:
                 self._take(event)
                 emit(event)
                 if cancel.is_set():
-                    raise Cancelled("cancelled")
+                    # What comes after a picture shows whether it was the last one.
+                    if late or not isinstance(event, Image):
+                        raise Cancelled("cancelled")
+                    late = True
         finally:
             self._close(events)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import Struct
@@ -212,14 +215,30 @@ class Catalog:
             ) from error
 
 
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Send to stderr what a plugin prints while it loads, also what its C libraries print."""
+    try:
+        sys.stdout.flush()
+        saved = os.dup(1)
+        os.dup2(2, 1)
+    except (OSError, ValueError, AttributeError):  # one of them is closed
+        saved = -1
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if saved >= 0:
+            os.dup2(saved, 1)
+            os.close(saved)
+
+
 def import_object(reference: str) -> Any:
     """Import `module:attribute`; what a module prints while it loads goes to stderr."""
-    import contextlib
     import importlib
-    import sys
 
     module, _, attribute = reference.partition(":")
-    with contextlib.redirect_stdout(sys.stderr):
+    with stdout_to_stderr():
         found: Any = importlib.import_module(module)
     for part in attribute.split("."):
         found = getattr(found, part)

@@ -61,16 +61,30 @@ class Terminal:
         return text if plain else f"\x1b[{code}m{text}\x1b[0m"
 
     def line(self, text: str) -> None:
-        """A line of the result, on stdout as it is."""
+        """A line of the result, on stdout: as it is, but for what could steer a terminal."""
+        self._put(printable(text) if self.out.isatty() else text)
+
+    def _put(self, text: str) -> None:
         self._hide_bar()
         try:
-            self.out.write(f"{text}\n")
+            self._write(f"{text}\n")
             self.out.flush()
         except BrokenPipeError:
             self._lose_stdout()
         except (OSError, UnicodeError) as error:
             self.out_problem = self.out_problem or str(getattr(error, "strerror", "") or error)
             self._lose_stdout()
+
+    def _write(self, text: str) -> None:
+        try:
+            self.out.write(text)
+        except UnicodeEncodeError:
+            # A path is worth more than the encoding that somebody set.
+            buffer = getattr(self.out, "buffer", None)
+            if buffer is None:
+                raise
+            self.out.flush()
+            buffer.write(text.encode(errors="surrogateescape"))
 
     def json(self, value: Any) -> None:
         """A JSON object on one line of stdout."""
@@ -125,7 +139,7 @@ class Terminal:
                 self.line("\t".join(row))
             return
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        self.line(self.styled(_columns(head, widths), "1"))
+        self._put(self.styled(_columns(head, widths), "1"))
         for row in rows:
             self.line(_columns(row, widths))
 
@@ -202,11 +216,14 @@ class Bar:
             return
         self._drawn = time.monotonic()
         share = (self._finished + sum(self._fractions.values())) / self._total
-        full = int(share * BAR_WIDTH)
-        bar = self._terminal.styled("█" * full, "36") + "░" * (BAR_WIDTH - full)
+        width = min(BAR_WIDTH, self._terminal.width - len(" 100%") - 3)
+        if width < 1:
+            return
+        full = int(share * width)
+        bar = self._terminal.styled("█" * full, "36") + "░" * (width - full)
         count = f" {self._finished}/{self._total}" if self._total > 1 else ""
         tail = f"{share:4.0%}{count}  {self._drawn - self._started:.1f} s  {printable(self._text)}"
-        room = self._terminal.width - BAR_WIDTH - 4
+        room = self._terminal.width - width - 4
         self._terminal.draw(f"\r {bar} {tail[: max(room, 0)]}\x1b[K")
         self._visible = True
 

@@ -569,3 +569,38 @@ def test_first_signal_is_answered_in_words() -> None:
             signal.raise_signal(signal.SIGINT)
 
     assert said == ["cancelling; press Ctrl-C again to stop at once"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("n" * 252 + ".png", f"the name '{'n' * 40}…' is longer than 240 bytes"),
+        ("bad\udcff.png", "the path b'{folder}/bad\\xff.png' is not UTF-8"),
+    ],
+    ids=["long", "bytes"],
+)
+def test_name_that_no_sidecar_could_have_is_refused_before_anything_is_spent(
+    imagen: Any, tmp_path: Path, name: str, message: str
+) -> None:
+    done = imagen(
+        "generate", "a cat", "--backend", "mock", *SMALL, "--output", f"{tmp_path}/{name}"
+    )
+
+    assert (done.exit_code, done.out, list(tmp_path.iterdir())) == (2, "", [])
+    assert done.err.splitlines()[0] == f"imagen: error: {message.format(folder=tmp_path)}"
+
+
+def test_caller_that_is_not_utf8_costs_neither_sidecar_nor_ledger(
+    imagen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAI_FROM_ID", "a\udcff")
+
+    (found,) = imagen("generate", "a cat", "--backend", "mock", *SMALL, "--json").json()
+
+    assert found["caller"] == "a\\udcff"
+
+
+def test_prompt_forges_no_line_of_a_dry_run(imagen: Any) -> None:
+    done = imagen("generate", "a cat\npath: /etc/evil", "--backend", "mock", "--dry-run")
+
+    assert "prompt: a cat\\npath: /etc/evil" in done.out.splitlines()

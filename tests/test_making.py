@@ -267,6 +267,17 @@ def test_later_pictures_of_a_run_are_saved_elsewhere_too(bench: Bench) -> None:
     assert run.failure is not None
 
 
+def test_run_that_is_complete_when_it_is_cancelled_has_succeeded(bench: Bench) -> None:
+    def script(_: Request) -> Iterator[Any]:
+        bench.cancel.set()
+        yield PICTURE
+
+    run = bench.run(script)
+
+    assert run.failure is None
+    assert Path(run.outputs[0].path).is_file()
+
+
 def test_cancelling_closes_the_backend_and_keeps_what_was_saved(bench: Bench) -> None:
     stopped: list[str] = []
 

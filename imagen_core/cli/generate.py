@@ -108,7 +108,12 @@ def _styles(app: App) -> list[str]:
 @click.option("--negative", default="", metavar="TEXT", help="What should not be in it.")
 @click.option("--count", default=1, show_default=True, help="So many, with consecutive seeds.")
 @click.option(
-    "--image", "images", multiple=True, metavar="PATH", help="An input image; repeatable."
+    "--image",
+    "images",
+    type=click.Path(),
+    multiple=True,
+    metavar="PATH",
+    help="An input image; repeatable.",
 )
 @click.option(
     "-p",
@@ -123,7 +128,7 @@ def _styles(app: App) -> list[str]:
     "--output",
     default="",
     metavar="PATH",
-    shell_complete=lambda *_: [],
+    type=click.Path(),
     help="Write here, over what is there; a folder keeps the naming template.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and ask nobody.")

@@ -53,7 +53,7 @@ def print_plan(
             app.console.json({"dry_run": True, **plan, **more})
             continue
         for line in _lines(plan, switches, places):
-            app.console.line(printable(line))
+            app.console.line(printable(line, newlines=False))
         if index + 1 < len(requests):
             app.console.line("")
 

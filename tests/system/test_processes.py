@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -171,3 +173,21 @@ sys.exit(run(sys.argv[1:]))
         f"could not write {tmp_path}/x.png: File too large; nor to any other folder" in done.stderr
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_interrupt_at_any_moment_leaves_no_half_file(tmp_path: Path, seed: int) -> None:
+    moments = random.Random(seed)
+    for _ in range(5):
+        process = start("generate", "a cat", *SMALL, "--output", f"{tmp_path}/", "--count", "2")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.03 + moments.random() * 0.2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        # Before a line of imagen has run, Python itself is what the signal ends.
+        unborn = process.returncode == -signal.SIGINT and out == ""
+        assert process.returncode in (0, 130) or unborn, err
+        assert all(Path(path).is_file() for path in out.split())
+
+    made = {path.name for path in tmp_path.glob("*.png")}
+    assert {path.name for path in tmp_path.iterdir()} == made | {f"{name}.json" for name in made}
