@@ -30,6 +30,7 @@ SIDE_BY_SIDE = 4
 GRACE_SECONDS = 10.0
 """How long a backend has to react to cancelling."""
 TICK_SECONDS = 0.1
+THREAD_NAME = "imagen-making"
 JOIN_SECONDS = 1.0
 """How long a cancelled thread is waited for; one that hangs ends with the process."""
 
@@ -191,7 +192,9 @@ class _Crew:
     def start(self) -> None:
         for resource, lane in self._lanes.items():
             for _ in range(1 if resource is not None else min(SIDE_BY_SIDE, len(lane))):
-                thread = threading.Thread(target=self._work, args=(lane,), daemon=True)
+                thread = threading.Thread(
+                    target=self._work, args=(lane,), name=THREAD_NAME, daemon=True
+                )
                 self._threads.append(thread)
                 thread.start()
 

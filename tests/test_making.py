@@ -22,7 +22,7 @@ from imagen_core.types import (
     Request,
     Run,
 )
-from scripted import PICTURE, Bench, Scripted, png, request
+from scripted import PICTURE, Bench, Scripted, join_makings, png, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
+    join_makings()
     bench.ledger.close()
 
 

@@ -19,7 +19,7 @@ from imagen_core.types import (
     Request,
     Run,
 )
-from scripted import PICTURE, Bench, Scripted, noted, png, request
+from scripted import PICTURE, Bench, Scripted, join_makings, noted, png, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
+    join_makings()
     bench.ledger.close()
 
 
@@ -235,9 +236,7 @@ def test_late_picture_of_a_backend_left_behind_is_kept(bench: Bench) -> None:
 
     run = bench.run(script)
     release.set()
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
-            thread.join(20)
+    join_makings()
 
     assert run.outputs == ()
     recorded = bench.ledger.get(run.id)

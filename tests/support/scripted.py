@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen_core import files
 from imagen_core.ledger import Ledger
-from imagen_core.pipeline import Pipeline, Step
+from imagen_core.pipeline import THREAD_NAME, Pipeline, Step
 from imagen_core.protocols import Backend, Instance
 from imagen_core.types import About, Image, Note, Request, Run
 
@@ -57,6 +57,13 @@ def noted(names: list[str], name: str) -> list[Note]:
 def request(name: str = "b", number: int = 1, **fields: Any) -> Request:
     fields = {"prompt": "a cat", "typed_prompt": "a cat", "width": 4, "height": 3, **fields}
     return Request(id=f"00000000-0000-4000-8000-{number:012}", backend=name, seed=number, **fields)
+
+
+def join_makings() -> None:
+    """Wait for the threads that a pipeline left behind."""
+    for thread in threading.enumerate():
+        if thread.name == THREAD_NAME:
+            thread.join(20)
 
 
 class Bench:
