@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import Struct
@@ -217,13 +218,16 @@ class Catalog:
 
 @contextlib.contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Send to stderr what a plugin prints while it loads, also what its C libraries print."""
-    try:
-        sys.stdout.flush()
-        saved = os.dup(1)
-        os.dup2(2, 1)
-    except (OSError, ValueError, AttributeError):  # one of them is closed
-        saved = -1
+    """Send to stderr what a plugin prints while it loads, also what its C libraries print.
+
+    The latter in the main thread alone: elsewhere a path might be printed meanwhile.
+    """
+    saved = -1
+    if threading.current_thread() is threading.main_thread():
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # one of them is closed
+            sys.stdout.flush()
+            saved = os.dup(1)
+            os.dup2(2, 1)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield

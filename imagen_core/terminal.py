@@ -69,11 +69,8 @@ class Terminal:
         try:
             self._write(f"{text}\n")
             self.out.flush()
-        except BrokenPipeError:
-            self._lose_stdout()
         except (OSError, UnicodeError) as error:
-            self.out_problem = self.out_problem or str(getattr(error, "strerror", "") or error)
-            self._lose_stdout()
+            self.lose_stdout(error)
 
     def _write(self, text: str) -> None:
         try:
@@ -166,8 +163,10 @@ class Terminal:
         if self._bar:
             self._bar.hide()
 
-    def _lose_stdout(self) -> None:
+    def lose_stdout(self, error: OSError | UnicodeError) -> None:
         """Nobody reads on, or there is no room: what was made must be seen through all the same."""
+        if not isinstance(error, BrokenPipeError):
+            self.out_problem = self.out_problem or str(getattr(error, "strerror", "") or error)
         lost, self.out = self.out, _nowhere()
         with contextlib.suppress(OSError, ValueError):
             os.dup2(self.out.fileno(), lost.fileno())

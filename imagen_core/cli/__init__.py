@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -159,6 +160,10 @@ def _run(args: Sequence[str], terminal: Terminal, app: App | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _report(Cancelled("cancelled"), terminal)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a line for people, not a trace
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):
+            # Only click's own help goes to standard output without the terminal's care.
+            terminal.lose_stdout(error)
+            return 0
         fault = ImagenError(
             f"this is a fault in {root.running}: {type(error).__name__}: {error}",
             hint="imagen --debug … shows the trace",

@@ -150,6 +150,21 @@ def test_full_standard_output_is_an_error_and_loses_no_picture(tmp_path: Path) -
     assert (tmp_path / "x.png.json").is_file()
 
 
+@pytest.mark.parametrize(
+    "args", [("--help",), ("generate", "--help"), ("--version",)], ids=" ".join
+)
+def test_help_into_a_full_standard_output_is_a_plain_error(args: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*IMAGEN, *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "imagen: error: could not write to standard output: No space left on device\n",
+    )
+
+
 def test_full_disk_tells_where_the_picture_is(tmp_path: Path) -> None:
     code = """
 import resource, signal, sys
