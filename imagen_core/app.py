@@ -11,7 +11,7 @@ from imagen_core import checks, known
 from imagen_core.blocks import suggestion
 from imagen_core.config import Decision, Origin, Settings, Value, default_paths, variable
 from imagen_core.context import AppContext
-from imagen_core.errors import ConfigErrors, ImagenError, PluginError, UsageError, told
+from imagen_core.errors import ConfigErrors, UsageError, told
 from imagen_core.files import check_path, expand_home
 from imagen_core.instances import make_instance
 from imagen_core.protocols import Context, Instance, Store
@@ -274,16 +274,8 @@ class App:
 
     def _make_store(self, spec: StoreSpec) -> Store:
         create = self.catalog.load(spec, spec.create)
-        try:
+        with self.catalog.making(spec, f"the store '{spec.name}'"):
             store: Store = create(self.context)
-        except ImagenError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"the plugin {self.catalog.owner(spec)} cannot make the store '{spec.name}': "
-                f"{told(error)}",
-                hint="this is a fault of that plugin; --debug shows the trace",
-            ) from error
         return store
 
     def _steps(self, flags: Mapping[str, str]) -> Iterator[Step]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from imagen_core import known
 from imagen_core.blocks import suggestion
 from imagen_core.config import INSTANCE_NAME, MOCK
-from imagen_core.errors import ImagenError, PluginError, UsageError
+from imagen_core.errors import PluginError, UsageError
 from imagen_core.protocols import Instance
 from imagen_core.specs import BackendSpec
 
@@ -75,16 +75,8 @@ def make_instance(settings: Settings, catalog: Catalog, context: Context, name: 
     struct = catalog.load(spec, spec.config)
     config = settings.block(("backends", name), struct, leave=("type",))
     create = catalog.load(spec, spec.create)
-    try:
+    with catalog.making(spec, f"a backend of type '{spec.type}'"):
         backend: Backend = create(config, context)
         # What it says of itself is part of being made: nobody has to guard against it later.
         _ = backend.about, backend.resource
-    except ImagenError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"the plugin {catalog.owner(spec)} cannot make a backend of type '{spec.type}': "
-            f"{type(error).__name__}: {error}",
-            hint="this is a fault of that plugin; --debug shows the trace",
-        ) from error
     return Instance(name, spec.type, backend)

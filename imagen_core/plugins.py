@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from msgspec import Struct
 
 from imagen_core import known
-from imagen_core.errors import PluginError
+from imagen_core.errors import ImagenError, PluginError, told
 from imagen_core.specs import (
     BackendSpec,
     CallerSpec,
@@ -203,6 +203,19 @@ class Catalog:
             if clash.name == name:
                 raise PluginError(str(clash), hint=f"{BLOCK_ONE}, by its distribution")
         raise PluginError(f"no plugin '{name}' has settings", hint="'imagen plugins' lists them")
+
+    @contextlib.contextmanager
+    def making(self, spec: Spec, what: str) -> Iterator[None]:
+        """Blame the plugin of this spec for whatever its factory raises but imagen's errors."""
+        try:
+            yield
+        except ImagenError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"the plugin {self.owner(spec)} cannot make {what}: {told(error)}",
+                hint="this is a fault of that plugin; --debug shows the trace",
+            ) from error
 
     def load(self, giver: Plugin | Spec, reference: str) -> Any:
         """The object behind a `module:attribute`; what goes wrong is the giver's PluginError."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from scripted import Bench, join_makings
 from sites import Site
 
 if TYPE_CHECKING:
@@ -59,6 +60,14 @@ def _loopback_only(_own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def site(tmp_path: Path, imagen_home: Path) -> Site:
     """A folder on Python's path, for distributions of the test's own."""
     return Site(tmp_path / "site", imagen_home)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    join_makings()
+    bench.ledger.close()
 
 
 @pytest.fixture

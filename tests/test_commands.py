@@ -294,7 +294,8 @@ class LeavingBackend(Backend):
     def __init__(self, *_: object) -> None: ...
 
     def generate(self, request: Request) -> Generator[Event, None, None]:
-        raise NotImplementedError
+        del request
+        yield from ()
 
     def status(self) -> Status:
         raise SystemExit(9)

@@ -22,18 +22,10 @@ from imagen_core.types import (
     Request,
     Run,
 )
-from scripted import PICTURE, Bench, Scripted, join_makings, png, request
+from scripted import PICTURE, Bench, Scripted, png, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    join_makings()
-    bench.ledger.close()
 
 
 def test_run_has_what_happened(bench: Bench) -> None:

@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    join_makings()
-    bench.ledger.close()
-
-
 def test_explicit_path_is_replaced_and_later_ones_are_numbered(bench: Bench) -> None:
     bench.folder.mkdir()
     (bench.folder / "x.png").write_bytes(b"old")
