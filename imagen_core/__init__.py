@@ -16,6 +16,7 @@ _HOMES = {
     "imagen_core.errors": (
         "Cancelled",
         "ConfigError",
+        "ConfigErrors",
         "CredentialsError",
         "ImagenError",
         "PartialFailure",
@@ -25,8 +26,12 @@ _HOMES = {
         "UsageError",
     ),
     "imagen_core.hookspecs": ("hookimpl",),
+    "imagen_core.blocks": ("read_yaml", "suggestion"),
+    "imagen_core.cli.shared": ("config_option", "json_option", "pass_app"),
     "imagen_core.config": ("Secret",),
+    "imagen_core.files": ("write_atomically",),
     "imagen_core.sidecar": ("document",),
+    "imagen_core.resolve": ("check_param",),
     "imagen_core.protocols": (
         "App",
         "Backend",
@@ -60,6 +65,7 @@ _HOMES = {
         "Paths",
         "Preview",
         "Progress",
+        "Remark",
         "Request",
         "Run",
         "Status",
@@ -71,10 +77,17 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from imagen_core.blocks import read_yaml as read_yaml, suggestion as suggestion
+    from imagen_core.cli.shared import (
+        config_option as config_option,
+        json_option as json_option,
+        pass_app as pass_app,
+    )
     from imagen_core.config import Secret as Secret
     from imagen_core.errors import (
         Cancelled as Cancelled,
         ConfigError as ConfigError,
+        ConfigErrors as ConfigErrors,
         CredentialsError as CredentialsError,
         ImagenError as ImagenError,
         PartialFailure as PartialFailure,
@@ -83,6 +96,7 @@ if TYPE_CHECKING:
         UnavailableError as UnavailableError,
         UsageError as UsageError,
     )
+    from imagen_core.files import write_atomically as write_atomically
     from imagen_core.hookspecs import hookimpl as hookimpl
     from imagen_core.protocols import (
         App as App,
@@ -91,6 +105,7 @@ if TYPE_CHECKING:
         Instance as Instance,
         Store as Store,
     )
+    from imagen_core.resolve import check_param as check_param
     from imagen_core.sidecar import document as document
     from imagen_core.specs import (
         BackendSpec as BackendSpec,
@@ -118,6 +133,7 @@ if TYPE_CHECKING:
         Paths as Paths,
         Preview as Preview,
         Progress as Progress,
+        Remark as Remark,
         Request as Request,
         Run as Run,
         Status as Status,

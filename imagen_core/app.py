@@ -123,7 +123,7 @@ class App:
     def settings(self) -> Settings:
         """The settings, with every key known to somebody."""
         if problems := self._findings.problems:
-            raise ConfigErrors(problems) if len(problems) > 1 else problems[0]
+            raise ConfigErrors.of(problems)
         return self.unchecked_settings
 
     @cached_property
@@ -151,6 +151,10 @@ class App:
             if step.switch:
                 found.setdefault(step.switch.key, step.switch)
         return list(found.values())
+
+    def instances(self) -> list[str]:
+        """The names of all backends, configured or built in."""
+        return self.settings.instances()
 
     def instance(self, name: str) -> Instance:
         """The configured backend of that name; `mock` is there without configuration."""

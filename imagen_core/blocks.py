@@ -10,13 +10,19 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from imagen_core.errors import ConfigError, PluginError, told
+from imagen_core.errors import ConfigError, ConfigErrors, PluginError, told
 from imagen_core.files import expand_home
-from imagen_core.yaml_file import Document, KeyPath, dotted
+from imagen_core.yaml_file import Document, KeyPath, dotted, read_document
 
 T = TypeVar("T", bound=Struct)
 
-_WORDS = {"object": "keys and values", "array": "a list", "null": "nothing", "`": ""}
+_WORDS = {
+    " | null": "",  # a key without a value is left out, so nobody need know that it may be one
+    "object": "keys and values",
+    "array": "a list",
+    "null": "nothing",
+    "`": "",
+}
 
 
 def convert(
@@ -29,6 +35,14 @@ def convert(
     problems: list[ConfigError] = []
     value = _block({} if raw is None else raw, struct, document, path, problems, leave)
     return (None, problems) if problems else (value, [])
+
+
+def read_yaml(file: Path, struct: type[T]) -> T:
+    """A YAML file as a struct; raises all that is wrong with it, by file, line and key."""
+    value, problems = convert(read_document(file), (), struct)
+    if value is None:
+        raise ConfigErrors.of(problems)
+    return value
 
 
 def _block(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from imagen_core import known
 from imagen_core.blocks import convert, nearest, unknown_key
 from imagen_core.config import CORE_KEYS, KNOBS, Style
-from imagen_core.errors import ConfigError, ConfigErrors, PluginError, told
-from imagen_core.instances import AbsentError, absent, spec_of
+from imagen_core.errors import ConfigError, ConfigErrors, ImagenError, PluginError, told
+from imagen_core.instances import AbsentError, absent, make_instance, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,9 +35,10 @@ class Findings(NamedTuple):
     warnings: list[ConfigError]
 
     def add(self, other: Findings) -> None:
-        """Take over what another check found."""
-        self.problems.extend(other.problems)
-        self.warnings.extend(other.warnings)
+        """Take over what another check found; what is told already is not told again."""
+        for ours, theirs in zip(self, other, strict=True):
+            told = {str(error) for error in ours}
+            ours.extend(error for error in theirs if str(error) not in told)
 
 
 def check_keys(settings: Settings, catalog: Catalog, switches: Iterable[Switch]) -> Findings:
@@ -81,7 +82,7 @@ def check_everything(
     for name in _names(settings, "styles"):
         findings.problems.extend(convert(settings.document, ("styles", name), Style)[1])
     for name in _names(settings, "backends"):
-        findings.add(check_instance(settings, catalog, name))
+        findings.add(check_instance(settings, catalog, name, context))
     _catch(findings.problems, settings.default_backend)
     findings.add(_check_blocks(settings, catalog, context if sound else None))
     findings.warnings.extend(token_warnings(settings.document))
@@ -89,13 +90,20 @@ def check_everything(
     return findings
 
 
-def check_instance(settings: Settings, catalog: Catalog, name: str) -> Findings:
-    """The block of one backend instance."""
+def check_instance(
+    settings: Settings, catalog: Catalog, name: str, context: Context | None = None
+) -> Findings:
+    """The block of one backend instance; with a context also what the backend makes of it."""
     document, path = settings.document, ("backends", name)
     try:
         spec = spec_of(settings, catalog, name)
         struct = catalog.load(spec, spec.config)
-        return Findings(convert(document, path, struct, leave=("type",))[1], [])
+        problems = convert(document, path, struct, leave=("type",))[1]
+        if context and not problems:
+            make_instance(settings, catalog, context, name)
+        return Findings(problems, [])
+    except ConfigErrors as errors:
+        return Findings(list(errors.problems), [])
     except ConfigError as error:
         return Findings([error], [])
     except AbsentError as error:
@@ -103,6 +111,8 @@ def check_instance(settings: Settings, catalog: Catalog, name: str) -> Findings:
     except PluginError as error:
         problem = document.problem((*path, "type"), error.message, hint=error.hint)
         return Findings([problem], [])
+    except ImagenError as error:
+        return Findings([document.problem(path, str(error), hint=error.hint)], [])
 
 
 def _check_output(settings: Settings, catalog: Catalog, switches: Iterable[Switch]) -> Findings:

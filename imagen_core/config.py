@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from msgspec import Struct
 
 from imagen_core.blocks import convert, suggestion
-from imagen_core.errors import ConfigError
+from imagen_core.errors import ConfigError, ConfigErrors
 from imagen_core.files import expand_home
 from imagen_core.specs import Switch
 from imagen_core.types import Paths
@@ -200,11 +200,9 @@ class Settings:
 
     def block(self, path: KeyPath, struct: type[T], *, leave: Iterable[str] = ()) -> T:
         """The block at this path as its owner's struct; raises all that is wrong with it."""
-        from imagen_core.errors import ConfigErrors
-
         value, problems = convert(self.document, path, struct, leave=leave)
         if value is None:
-            raise ConfigErrors(problems) if len(problems) > 1 else problems[0]
+            raise ConfigErrors.of(problems)
         return value
 
     def decide(self, switch: Switch, flag: str = "") -> Decision:

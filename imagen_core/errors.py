@@ -70,6 +70,11 @@ class ConfigErrors(ConfigError):
         )
         self.problems = tuple(problems)
 
+    @classmethod
+    def of(cls, problems: Sequence[ConfigError]) -> ConfigError:
+        """One error for these problems: the only one, or all of them together."""
+        return problems[0] if len(problems) == 1 else cls(problems)
+
 
 class PluginError(UsageError):
     """A plugin that is needed is missing, broken, blocked, or clashes with another."""

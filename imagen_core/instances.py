@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from imagen_core import known
 from imagen_core.blocks import suggestion
 from imagen_core.config import INSTANCE_NAME, MOCK
-from imagen_core.errors import PluginError, UsageError
+from imagen_core.errors import ConfigError, ConfigErrors, PluginError, UsageError
 from imagen_core.protocols import Instance
 from imagen_core.specs import BackendSpec
 
@@ -76,7 +76,20 @@ def make_instance(settings: Settings, catalog: Catalog, context: Context, name: 
     config = settings.block(("backends", name), struct, leave=("type",))
     create = catalog.load(spec, spec.create)
     with catalog.making(spec, f"a backend of type '{spec.type}'"):
-        backend: Backend = create(config, context)
-        # What it says of itself is part of being made: nobody has to guard against it later.
-        _ = backend.about, backend.resource
+        try:
+            backend: Backend = create(config, context)
+            # What it says of itself is part of being made: nobody has to guard against it later.
+            _ = backend.about, backend.resource
+        except ConfigError as error:
+            raise placed(error, settings, name) from error
     return Instance(name, spec.type, backend)
+
+
+def placed(error: ConfigError, settings: Settings, name: str) -> ConfigError:
+    """What a backend finds wrong with its block, with the file and the line of its key."""
+    if isinstance(error, ConfigErrors):
+        return ConfigErrors.of([placed(problem, settings, name) for problem in error.problems])
+    if error.file:
+        return error
+    path = ("backends", name, *filter(None, error.key.split(".")))
+    return settings.document.problem(path, error.message, hint=error.hint)

@@ -26,7 +26,7 @@ COMMANDS: dict[str, Known] = {
     "plugins": Known(CORE, "List the plugins, what they give, and which are broken."),
     "completion": Known(CORE, "Print the completion script of a shell."),
     "version": Known(CORE, "Print the version."),
-    "workflow": Known("imagen-comfyui", "Work with ComfyUI workflows."),
+    "workflow": Known("imagen-comfyui", "List, show, check and import ComfyUI workflows."),
     "replicate": Known("imagen-replicate", "Work with Replicate."),
     "supabase": Known("imagen-supabase", "Set up and check the Supabase project."),
     "cloud": Known("imagen-supabase", "Push pictures to the cloud."),

@@ -19,6 +19,7 @@ from imagen_core.types import (
     Output,
     Preview,
     Progress,
+    Remark,
     Run,
 )
 
@@ -171,6 +172,8 @@ class Making:
                 self._record(self.run, finished=False)
             case Cost():
                 self._change(cost=event)
+            case Remark():
+                self._warn(event.text)
             case Progress() | Preview():
                 pass
             case _:

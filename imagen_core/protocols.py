@@ -9,6 +9,8 @@ from imagen_core.errors import ImagenError
 from imagen_core.types import About, Cost, Event, Options, Paths, Request, Status, UsageRow
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imagen_core.files import Target
     from imagen_core.pipeline import Pipeline
 
@@ -31,6 +33,10 @@ class Backend(Protocol):
     def generate(self, request: Request) -> Generator[Event, None, None]:
         """Yield what happens. Closing the generator stops the remote side, too."""
         ...
+
+    def check(self, request: Request) -> None:
+        """Raise a UsageError for a Request that can't work, before anybody is asked; no network."""
+        del request
 
     def estimate(self, request: Request) -> Cost | None:  # noqa: ARG002
         """What the request will cost; None if nobody knows."""
@@ -152,10 +158,15 @@ class App(Protocol):
     """What a plugin's command gets as `ctx.obj`."""
 
     console: Console
+    config_file: Path | None
 
     @property
     def context(self) -> Context:
         """Settings, environment, paths and ledger."""
+        ...
+
+    def instances(self) -> list[str]:
+        """The names of all backends, configured or built in."""
         ...
 
     def instance(self, name: str) -> Instance:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from imagen_core import files
-from imagen_core.blocks import suggestion
+from imagen_core.blocks import nearest, suggestion
 from imagen_core.config import Style
 from imagen_core.errors import UsageError
 from imagen_core.files import expand_home
@@ -39,12 +39,13 @@ def resolve(
 ) -> tuple[Request, ...]:
     """The Requests that these Options come to; whatever makes no sense is a UsageError."""
     name = options.backend or settings.default_backend()
-    about = instance(name).backend.about
+    backend = instance(name).backend
+    about = backend.about
     _refuse_what_is_not_honoured(name, options, about)
     style = _style(options.style, settings)
     _check_texts(options, style)
     width, height = parse_size(options.size or about.size or DEFAULT_SIZE)
-    seeds = _seeds(options.seed, options.count)
+    seeds = _seeds(options.seed or about.seed or 0, options.count)
     first = Request(
         id=str(uuid.uuid4()),
         prompt=style.prompt.replace("{prompt}", options.prompt),
@@ -59,6 +60,7 @@ def resolve(
         params=resolve_params(name, options.params, about.params),
         images=tuple(read_image(Path(path)) for path in options.images),
     )
+    backend.check(first)
     others = (replace(first, id=str(uuid.uuid4()), seed=seed) for seed in seeds[1:])
     return (first, *others)
 
@@ -133,12 +135,21 @@ def resolve_params(
         if name not in params:
             raise UsageError(
                 f"the backend '{backend}' has no parameter '{name}'",
-                hint=suggestion(name, params, "it has") or "it takes none",
+                hint=_options(name, declared),
             )
-    return {name: _typed(params[name], value) for name, value in given.items()}
+    return {name: check_param(params[name], value) for name, value in given.items()}
 
 
-def _typed(param: Param, given: Any) -> Any:
+def _options(name: str, declared: tuple[Param, ...]) -> str:
+    """The option that was most likely meant, or all that are worth a list."""
+    if near := nearest(name, (param.name for param in declared)):
+        return f"did you mean '{near}'?"
+    listed = (param.name for param in declared if param.listed)
+    return suggestion(name, listed, "it has") or "it takes none"
+
+
+def check_param(param: Param, given: Any) -> Any:
+    """The value with the parameter's type; a UsageError if it is none that the parameter takes."""
     value = str(given) if param.type == "str" and isinstance(given, str) else _from_json(given)
     kinds: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool}
     try:

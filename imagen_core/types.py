@@ -86,6 +86,12 @@ class Preview(Struct, frozen=True, kw_only=True, tag="preview"):
     mime: str
 
 
+class Remark(Struct, frozen=True, kw_only=True, tag="remark"):
+    """Something about this making that its reader should know; it becomes a warning."""
+
+    text: str
+
+
 class Image(Struct, frozen=True, kw_only=True, tag="image"):
     """A finished picture, to be written as it is. `seed` None: the seed is not known."""
 
@@ -102,7 +108,7 @@ class Cost(Struct, frozen=True, kw_only=True, tag="cost"):
     basis: str
 
 
-Event = Accepted | Progress | Preview | Image | Cost
+Event = Accepted | Progress | Preview | Remark | Image | Cost
 
 
 class Output(Struct, frozen=True, kw_only=True):
@@ -179,7 +185,10 @@ Field = Literal["negative", "steps", "size", "seed", "images"]
 
 
 class Param(Struct, frozen=True, kw_only=True):
-    """An option of a backend, given by `-p name=value`. `local`: it names a local file."""
+    """An option of a backend, given by `-p name=value`.
+
+    `local`: it names a local file. `listed` False: it is taken, but lists of options leave it out.
+    """
 
     name: str
     type: ParamType = "str"
@@ -189,15 +198,20 @@ class Param(Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     help: str = ""
     local: bool = False
+    listed: bool = True
 
 
 class About(Struct, frozen=True, kw_only=True):
-    """What can be said of a backend without asking anybody. `params` None: the server knows."""
+    """What can be said of a backend without asking anybody. `params` None: the server knows.
+
+    `size`, `steps` and `seed` are what it takes if none is asked for; without a seed one is drawn.
+    """
 
     model: str
     honours: frozenset[Field] = frozenset()
     size: str = ""
     steps: int | None = None
+    seed: int | None = None
     params: tuple[Param, ...] | None = ()
     mime: str = "image/png"
 

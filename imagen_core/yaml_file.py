@@ -87,10 +87,8 @@ def parse(text: str, file: str) -> Document:
 
 
 def _sound(document: Document) -> Document:
-    if len(document.problems) == 1:
-        raise document.problems[0]
     if document.problems:
-        raise ConfigErrors(document.problems)
+        raise ConfigErrors.of(document.problems)
     return document
 
 

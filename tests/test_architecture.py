@@ -51,6 +51,8 @@ ROOMS = {
 """Where a library may be imported at all."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
+PLUGINS = sorted((ROOT / "plugins").glob("*/imagen_*/**/*.py"))
+EVERYTHING = [*MODULES, *PLUGINS]
 
 
 def room(path: Path) -> str:
@@ -118,6 +120,17 @@ def test_printing_is_the_terminals() -> None:
     assert found == []
 
 
+def test_plugins_do_not_print() -> None:
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in PLUGINS
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "click.echo")
+    ]
+
+    assert found == []
+
+
 def test_core_names_no_plugin_but_in_known() -> None:
     names = ("comfyui", "replicate", "supabase", "tmux")
     found = [
@@ -165,15 +178,38 @@ def test_known_agrees_with_the_core() -> None:
     assert types == {spec.type for spec in builtin.imagen_backends()}
 
 
+def test_known_agrees_with_the_first_party_plugins() -> None:
+    from importlib import import_module
+
+    from imagen_core import known
+    from imagen_core.discovery import read_specs
+    from imagen_core.plugins import Plugin
+
+    for folder in sorted((ROOT / "plugins").glob("*/pyproject.toml")):
+        name = folder.parent.name
+        module = import_module(name.replace("-", "_"))
+        found = read_specs(Plugin(name=name.removeprefix("imagen-"), distribution=name), module)
+        commands = {key for key, what in known.COMMANDS.items() if what.distribution == name}
+        types = {key for key, owner in known.BACKEND_TYPES.items() if owner == name}
+        switches = {key for key, what in known.SWITCHES.items() if what.distribution == name}
+
+        assert {spec.name: spec.help for spec in found.commands} == {
+            key: known.COMMANDS[key].help for key in commands
+        }
+        assert {spec.type for spec in found.backends} == types
+        assert {spec.switch.key for spec in found.steps if spec.switch} == switches
+        assert bool(found.settings) == (found.name in known.SETTINGS)
+
+
 def test_functions_and_files_are_short() -> None:
     long_functions = [
         f"{path.name}:{node.lineno} {node.name}"
-        for path in MODULES
+        for path in EVERYTHING
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 50
     ]
     long_files = [
-        path.name for path in MODULES if len(path.read_text(encoding="utf-8").splitlines()) > 400
+        path.name for path in EVERYTHING if len(path.read_text(encoding="utf-8").splitlines()) > 400
     ]
 
     assert (long_functions, long_files) == ([], [])

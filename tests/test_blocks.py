@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from imagen_core.blocks import convert, suggestion
-from imagen_core.errors import PluginError
+from imagen_core.blocks import convert, read_yaml, suggestion
+from imagen_core.errors import ConfigError, PluginError
 from imagen_core.yaml_file import parse
 
 
@@ -110,7 +110,7 @@ def test_home_is_expanded_in_a_path_and_an_unknown_user_does_no_harm(imagen_home
         ("url: x\ntags: a", "f.yaml:3: b.tags: expected a list, got str"),
         ("url: x\ntags:\n- a\n- 5", "f.yaml:5: b.tags[1]: expected str, got int"),
         ("url: x\nlimits:\n  a: 1\n  b: x", "f.yaml:5: b.limits.b: expected int, got str"),
-        ("url: x\nwindow: 5", "f.yaml:3: b.window: expected keys and values | nothing, got int"),
+        ("url: x\nwindow: 5", "f.yaml:3: b.window: expected keys and values, got int"),
         ("url: x\nwindow:\n  side: up", "f.yaml:4: b.window.side: expected one of left, right"),
         (
             "url: x\nwindow:\n  widthh: 5",
@@ -170,6 +170,21 @@ class Pick(Struct):
 def picked(text: str) -> tuple[Pick | None, list[str]]:
     value, problems = convert(parse(text, "f.yaml"), ("b",), Pick)
     return value, list(map(str, problems))
+
+
+def test_yaml_file_is_read_as_a_struct(tmp_path: Path) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text("width: 5\n")
+    assert read_yaml(file, Window) == Window(width=5)
+
+    file.write_text("width: a\nz: 1\n")
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(file, Window)
+
+    assert str(caught.value).splitlines() == [
+        f"{file}:1: width: expected int, got str",
+        f"{file}:2: z: unknown key",
+    ]
 
 
 def test_tag_says_which_struct_of_a_union_it_is() -> None:

@@ -10,6 +10,7 @@ import pytest
 from imagen_core import BackendSpec, SettingsSpec, StepSpec, Switch, hookimpl
 from imagen_core.app import App
 from imagen_core.checks import check_everything, token_warnings
+from imagen_core.mock import MockBackend, MockConfig
 from imagen_core.plugins import Catalog, Plugin
 from imagen_core.terminal import Terminal
 from imagen_core.yaml_file import parse
@@ -42,9 +43,14 @@ def look_at_tower(context: Context) -> Iterator[str]:
         yield f"tower: {height} floors are too many"
 
 
+def make(config: object, context: Context) -> MockBackend:
+    del config
+    return MockBackend(MockConfig(), context)
+
+
 def backend(kind: str, **more: str) -> BackendSpec:
     config = more.get("config", f"{__name__}:ToyConfig")
-    return BackendSpec(type=kind, summary="", config=config, create=config)
+    return BackendSpec(type=kind, summary="", config=config, create=f"{__name__}:make")
 
 
 class Toys:

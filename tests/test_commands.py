@@ -98,7 +98,7 @@ def test_init_writes_where_the_variable_says(
     assert imagen("config", "validate").exit_code == 0
 
 
-def test_validate_tells_every_problem_at_once(imagen: Any, tmp_path: Path) -> None:
+def test_validate_tells_every_problem_at_once(imagen: Any, tmp_path: Path, bare: App) -> None:
     config = tmp_path / "c.yaml"
     config.write_text(
         "defualt_backend: mock\n"
@@ -111,7 +111,7 @@ def test_validate_tells_every_problem_at_once(imagen: Any, tmp_path: Path) -> No
         "tmux: {}\n"
     )
 
-    done = imagen("config", "validate", "--config", str(config))
+    done = imagen("config", "validate", "--config", str(config), app=bare)
 
     assert done.exit_code == 2
     assert [line for line in done.err.splitlines() if "error" in line] == [
@@ -131,11 +131,11 @@ def test_validate_tells_every_problem_at_once(imagen: Any, tmp_path: Path) -> No
     ]
 
 
-def test_validate_with_warnings_alone_is_zero(imagen: Any, tmp_path: Path) -> None:
+def test_validate_with_warnings_alone_is_zero(imagen: Any, tmp_path: Path, bare: App) -> None:
     config = tmp_path / "c.yaml"
     config.write_text("backends:\n  c: {type: comfyui, url: r8_0123456789012345678901234567}\n")
 
-    done = imagen("config", "validate", "--config", str(config), "--json")
+    done = imagen("config", "validate", "--config", str(config), "--json", app=bare)
 
     (found,) = done.json()
     assert (done.exit_code, found["ok"], found["problems"]) == (0, True, [])
@@ -186,8 +186,8 @@ def test_backends_have_a_status_each(imagen: Any, tmp_path: Path) -> None:
     assert done.exit_code == 0
 
 
-def test_backends_check_asks_the_server(imagen: Any) -> None:
-    (found,) = imagen("backends", "--check", "--json").json()
+def test_backends_check_asks_the_server(imagen: Any, bare: App) -> None:
+    (found,) = imagen("backends", "--check", "--json", app=bare).json()
 
     (instance,) = found["instances"]
     assert (instance["name"], instance["ok"], instance["default"]) == ("mock", True, True)
@@ -254,8 +254,8 @@ def test_completion_prints_a_script_that_asks_imagen(imagen: Any, shell: str) ->
     assert f"_IMAGEN_COMPLETE={shell}_complete" in done.out
 
 
-def test_plugins_lists_the_core(imagen: Any) -> None:
-    (core,) = imagen("plugins", "--json").json()[0]
+def test_plugins_lists_the_core_first(imagen: Any) -> None:
+    core = imagen("plugins", "--json").json()[0][0]
 
     assert (core["name"], core["distribution"], core["state"]) == ("core", "imagen-core", "ok")
     assert "backend type mock" in core["gives"]

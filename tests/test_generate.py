@@ -473,11 +473,13 @@ def test_misspelt_key_is_an_error_and_not_the_mock(imagen: Any, tmp_path: Path) 
     )
 
 
-def test_backend_of_an_absent_plugin_says_what_to_install(imagen: Any, tmp_path: Path) -> None:
+def test_backend_of_an_absent_plugin_says_what_to_install(
+    imagen: Any, tmp_path: Path, bare: App
+) -> None:
     config = tmp_path / "c.yaml"
     config.write_text("default_backend: flux\nbackends:\n  flux: {type: comfyui}\n")
 
-    done = imagen("generate", "a cat", "--config", str(config))
+    done = imagen("generate", "a cat", "--config", str(config), app=bare)
 
     assert done.exit_code == 2
     assert "comes with imagen-comfyui, which is not installed" in done.err

@@ -340,7 +340,7 @@ def test_trace_prints_each_hook_call(site: Site) -> None:
 def test_version_lists_plugins(site: Site) -> None:
     site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
 
-    assert site.run("version", "--plugins").stdout.splitlines()[1:] == ["imagen-good 1.0"]
+    assert "imagen-good 1.0" in site.run("version", "--plugins").stdout.splitlines()
 
 
 def test_specs_are_checked_for_their_types() -> None:

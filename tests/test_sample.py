@@ -10,12 +10,15 @@ import yaml
 from imagen_core import BackendSpec, Sample, SettingsSpec, StepSpec, Switch, hookimpl
 from imagen_core.app import App
 from imagen_core.checks import check_everything
+from imagen_core.mock import MockBackend, MockConfig
 from imagen_core.sample import sample_config
 from imagen_core.terminal import Terminal
 from imagen_core.yaml_file import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from imagen_core import Context
 
 
 class ToyConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,13 +30,20 @@ class TowerConfig(msgspec.Struct, frozen=True, kw_only=True):
     height: int = 3
 
 
+def make(config: object, context: Context) -> MockBackend:
+    del config
+    return MockBackend(MockConfig(), context)
+
+
 def toys(kind: str, *samples: Sample) -> object:
     class Toys:
         @staticmethod
         @hookimpl
         def imagen_backends() -> tuple[BackendSpec, ...]:
             config = f"{__name__}:ToyConfig"
-            spec = BackendSpec(type=kind, summary="", config=config, create=config, samples=samples)
+            spec = BackendSpec(
+                type=kind, summary="", config=config, create=f"{__name__}:make", samples=samples
+            )
             return (spec,)
 
     return Toys()

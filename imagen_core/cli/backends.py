@@ -30,7 +30,7 @@ class Listed(NamedTuple):
 @pass_app
 def command(app: App, *, check: bool) -> None:
     """Print each instance with its status, then the types that can be configured."""
-    listed = [_look(app, name, check=check) for name in app.settings.instances()]
+    listed = [_look(app, name, check=check) for name in app.instances()]
     types = app.catalog.usable(BackendSpec)
     if app.console.as_json:
         app.console.json(

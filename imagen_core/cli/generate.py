@@ -77,7 +77,7 @@ def _params(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> d
 
 
 def _backends(app: App) -> list[str]:
-    return app.settings.instances()
+    return app.instances()
 
 
 def _styles(app: App) -> list[str]:

@@ -13,12 +13,14 @@ _HOME = {
     "FailingServer": "imagen_core.testing.server",
     "Result": "imagen_core.testing.plugin",
     "StepConformance": "imagen_core.testing.step",
+    "isolated_app": "imagen_core.testing.conformance",
 }
 
 __all__ = list(_HOME)
 
 if TYPE_CHECKING:
     from imagen_core.testing.backend import BackendConformance as BackendConformance
+    from imagen_core.testing.conformance import isolated_app as isolated_app
     from imagen_core.testing.plugin import Result as Result
     from imagen_core.testing.server import FailingServer as FailingServer
     from imagen_core.testing.step import StepConformance as StepConformance
