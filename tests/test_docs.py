@@ -87,7 +87,9 @@ def install(module: str, site: Path, *, distribution: str, version: str, name: s
 def write_files(shown: list[Block], site: Path) -> None:
     """Write the files that these blocks show; a one-file plugin among them is installed, too."""
     for block in shown:
-        (site / block.title).write_text(block.text)
+        path = site / block.title.removeprefix("~/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text)
         if block.title == "pyproject.toml":
             project = tomllib.loads(block.text)["project"]
             [(name, module)] = project["entry-points"]["imagen"].items()

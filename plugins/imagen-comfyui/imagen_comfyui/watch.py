@@ -1,0 +1,147 @@
+"""The websocket of one run, in a thread of its own: hints of progress, never the truth.
+
+It is opened before the prompt is sent, and again whenever it breaks. Whether a run has ended,
+and how, is asked over HTTP alone: a socket can be silent while everything is well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Generator, Mapping
+from queue import Empty, SimpleQueue
+from socket import SHUT_RDWR
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from imagen_core import Progress
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
+
+THREAD_NAME = "imagen-comfyui"
+OPEN_SECONDS = 5.0
+CLOSE_SECONDS = 0.5
+LOOK_SECONDS = 0.25
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 10.0
+MAX_MESSAGE = 64 * 2**20
+
+HELLO = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
+"""Makes previews say which prompt they are of. It must be the first message."""
+
+Message = str | bytes
+
+REOPENED = ""
+"""Stands among the messages where some may be missing, since the socket was opened anew."""
+
+
+class Watch:
+    """Listens to the events of one client id. Use it in a `with` block.
+
+    A socket that was opened again and is `quiet` for so many seconds is opened once more: a
+    server that notices late that the old one is gone forgets the new one along with it.
+    """
+
+    def __init__(
+        self, base: str, client_id: str, headers: Mapping[str, str], *, quiet: float
+    ) -> None:
+        scheme, _, rest = base.partition("://")
+        secure = "wss" if scheme == "https" else "ws"
+        self._url = f"{secure}://{rest}/ws?clientId={quote(client_id)}"
+        self._headers = headers
+        self._quiet = quiet
+        self._messages: SimpleQueue[Message] = SimpleQueue()
+        self._tried = threading.Event()
+        self._closing = threading.Event()
+        self._connection: ClientConnection | None = None
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        if connection := self._connection:
+            # No closing handshake: the server need not agree, nor be there.
+            with contextlib.suppress(OSError):
+                connection.socket.shutdown(SHUT_RDWR)
+        self._thread.join(OPEN_SECONDS)
+
+    def opened(self) -> Generator[Progress, None, None]:
+        """Wait until it is open, or can't be opened, or takes too long for that."""
+        end = time.monotonic() + OPEN_SECONDS
+        while not self._tried.wait(LOOK_SECONDS) and time.monotonic() < end:
+            yield Progress()
+
+    def take(self, seconds: float) -> list[Message]:
+        """The messages that are there, after waiting for the first one at most so long."""
+        found: list[Message] = []
+        try:
+            found.append(self._messages.get(timeout=max(seconds, 0.0)))
+            while True:
+                found.append(self._messages.get_nowait())
+        except Empty:
+            return found
+
+    def _run(self) -> None:
+        pause, again = FIRST_PAUSE, False
+        while not self._closing.is_set():
+            if self._listen(again=again):
+                pause = FIRST_PAUSE
+            again = True
+            self._tried.set()
+            self._closing.wait(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _listen(self, *, again: bool) -> bool:
+        """Take messages until the socket is closed, lost, or quiet; whether there were any."""
+        from websockets.exceptions import WebSocketException
+        from websockets.sync.client import connect
+
+        heard = False
+        try:
+            with connect(
+                self._url,
+                additional_headers=dict(self._headers),
+                compression=None,
+                open_timeout=OPEN_SECONDS,
+                close_timeout=CLOSE_SECONDS,
+                max_size=MAX_MESSAGE,
+            ) as socket:
+                self._connection = socket
+                socket.send(HELLO)
+                self._tried.set()
+                if again:
+                    self._messages.put(REOPENED)
+                quiet = 0.0
+                while not self._closing.is_set():
+                    try:
+                        self._messages.put(socket.recv(timeout=LOOK_SECONDS))
+                    except TimeoutError:
+                        quiet += LOOK_SECONDS
+                        if again and quiet >= self._quiet:
+                            return heard
+                    else:
+                        heard, quiet = True, 0.0
+        except (OSError, EOFError, ValueError, WebSocketException):
+            # Whatever it is, progress is all that is lost; HTTP tells the rest.
+            return heard
+        finally:
+            self._connection = None
+        return heard
+
+
+def decode(message: Message) -> dict[str, Any] | None:
+    """A text message as the event that it is; None for what is none."""
+    if not isinstance(message, str):
+        return None
+    try:
+        event = json.loads(message)
+    except ValueError:
+        return None
+    sound = isinstance(event, dict) and isinstance(event.get("data"), dict)
+    return event if sound else None

@@ -1,0 +1,124 @@
+"""A fake ComfyUI, and backends that talk to it."""
+
+from __future__ import annotations
+
+import threading
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from imagen_comfyui.backend import ComfyBackend, Patience
+from imagen_comfyui.config import ComfyConfig
+from imagen_comfyui.testing import FakeComfyUI
+from imagen_core import Accepted, Event, Image, ImagenError, Request
+from imagen_core.testing import isolated_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
+
+    Make = Callable[..., ComfyBackend]
+    Events = Generator[Event, None, None]
+
+QUICK = Patience(poll=0.001, offline=0.3)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeComfyUI]:
+    with FakeComfyUI() as fake:
+        yield fake
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Any:
+    """What a plugin gets to see: an empty home, and a key in $COMFY_KEY."""
+    (tmp_path / "home").mkdir()
+    app = isolated_app(tmp_path / "home", environment={"COMFY_KEY": "secret-key-of-comfy"})
+    yield app.context
+    app.close()
+
+
+@pytest.fixture
+def make(server: FakeComfyUI, context: Any) -> Make:
+    """Makes a backend for the server, quick in its looks, of the keys of a block."""
+
+    def backend(patience: Patience = QUICK, **block: Any) -> ComfyBackend:
+        return ComfyBackend(ComfyConfig(**{"url": server.url, **block}), context, patience=patience)
+
+    return backend
+
+
+@pytest.fixture
+def ask() -> Callable[..., Request]:
+    """Makes a small Request."""
+
+    def request(**fields: Any) -> Request:
+        usual = {"prompt": "a cat", "backend": "flux", "width": 64, "height": 48, "seed": 7}
+        given = {**usual, "steps": 2, **fields}
+        return Request(**{"id": str(uuid4()), "typed_prompt": given["prompt"], **given})
+
+    return request
+
+
+@pytest.fixture
+def images() -> Callable[..., list[Image]]:
+    """The pictures that a backend makes of a Request."""
+
+    def made(backend: ComfyBackend, request: Request) -> list[Image]:
+        return [event for event in backend.generate(request) if isinstance(event, Image)]
+
+    return made
+
+
+@pytest.fixture
+def events() -> Callable[..., list[Event]]:
+    """Every Event of a Request."""
+
+    def all_events(backend: ComfyBackend, request: Request) -> list[Event]:
+        return list(backend.generate(request))
+
+    return all_events
+
+
+@pytest.fixture
+def png() -> bytes:
+    """A small picture."""
+    from PIL import Image as Pillow
+
+    file = BytesIO()
+    Pillow.new("RGB", (16, 16), "teal").save(file, "png")
+    return file.getvalue()
+
+
+@pytest.fixture
+def drive() -> Callable[[Events], None]:
+    """Takes the Events up to the moment when the server has the prompt."""
+
+    def until_accepted(events: Events) -> None:
+        for event in events:
+            if isinstance(event, Accepted):
+                return
+
+    return until_accepted
+
+
+@pytest.fixture
+def run_beside() -> Callable[[Events], tuple[threading.Thread, list[Any]]]:
+    """Drives Events to their end in a thread; the last one of the list may be their error."""
+
+    def start(events: Events) -> tuple[threading.Thread, list[Any]]:
+        found: list[Any] = []
+
+        def work() -> None:
+            try:
+                found.extend(events)
+            except ImagenError as error:
+                found.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread, found
+
+    return start

@@ -1,0 +1,80 @@
+"""A Request whose prompt the server has already, or had once."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from imagen_comfyui.testing import FakeComfyUI
+from imagen_core import (
+    Accepted,
+    Image,
+    ImagenError,
+)
+
+
+def test_same_request_again_fetches_what_is_there(
+    server: FakeComfyUI, make: Any, ask: Any, images: Any
+) -> None:
+    request = ask()
+
+    first, second = (images(make(), request) for _ in range(2))
+
+    assert [i.data for i in first] == [i.data for i in second]
+    assert len(server.submits) == 1
+
+
+def test_request_that_failed_gets_a_new_id_the_next_time(
+    server: FakeComfyUI, make: Any, ask: Any, images: Any
+) -> None:
+    request = ask()
+    server.raise_in("KSampler")
+    with pytest.raises(ImagenError):
+        images(make(), request)
+
+    assert len(images(make(), request)) == 1
+    ids = [submit.prompt_id for submit in server.submits]
+    assert ids[0] == request.id
+    assert ids[1] != request.id
+    assert str(UUID(ids[1])) == ids[1]
+
+
+def test_earlier_attempt_is_resumed_and_not_sent_again(
+    server: FakeComfyUI, make: Any, ask: Any
+) -> None:
+    request = ask()
+    server.hold(step=1)
+    first = make().generate(request)
+    for event in first:
+        if isinstance(event, Accepted):
+            break
+    server.wait_for(request.id, "held")
+    server.release()
+
+    resumed = list(make().generate(ask(id=request.id, resume=request.id)))
+
+    assert isinstance(resumed[-1], Image)
+    assert len(server.submits) == 1
+    assert isinstance(list(first)[-1], Image)
+
+
+def test_attempt_that_the_server_lost_is_made_anew(
+    server: FakeComfyUI, make: Any, ask: Any, images: Any
+) -> None:
+    request = ask(resume="00000000-0000-4000-8000-000000000009")
+
+    assert len(images(make(), request)) == 1
+    assert len(server.submits) == 1
+
+
+def test_fully_cached_run_gives_its_picture(
+    server: FakeComfyUI, make: Any, ask: Any, images: Any
+) -> None:
+    fixed = {"10.filename_prefix": "same"}
+
+    first, second = (images(make(), ask(params=fixed)) for _ in range(2))
+
+    assert [i.data for i in first] == [i.data for i in second]
+    assert len(server.images.output) == 1
