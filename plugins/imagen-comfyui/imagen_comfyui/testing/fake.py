@@ -52,6 +52,8 @@ class FakeComfyUI(Faults):
         if version not in (OLD, NEW):
             raise ValueError(f"version is {OLD} or {NEW}, not {version}")
         self.requests: list[Received] = []
+        self.restarts: list[int] = []
+        """How many prompts had been accepted when it restarted, each time."""
         self._site = Site(version, cpu)
         self._site.hub.welcome = lambda client_id: self._engine.welcome(client_id)
         script = self._site.script
@@ -170,6 +172,7 @@ class FakeComfyUI(Faults):
             self._site.script.release_hung()
             self._site.images.temp.clear()
             self._start_engine()
+            self.restarts.append(len(self.submits))
         self._site.hub.drop()
         if down:
             self._close()
