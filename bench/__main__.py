@@ -7,13 +7,14 @@ import json
 import tempfile
 from pathlib import Path
 
-from bench import commands, report, tail
+from bench import comfyui, commands, report, tail
 from bench.environments import CACHE, tell
 
 ROUNDS = 30
 TAILS = 30
 NEW_PROCESSES = 10
 QUICK = 5
+PARTS = COMMANDS, TAIL, COMFYUI = "commands", "tail", "comfyui"
 
 
 def main() -> None:
@@ -29,23 +30,31 @@ def main() -> None:
 
 
 def _measure(folder: Path, rounds: int, given: argparse.Namespace) -> report.Results:
-    timings = commands.measure(commands.prepare(folder), folder, rounds)
+    results = report.Results(rounds=rounds)
+    if given.only in (None, COMMANDS):
+        results.timings = commands.measure(commands.prepare(folder), folder, rounds)
+    if given.only in (None, TAIL):
+        _measure_tails(folder, results, quick=given.quick)
+    if given.only in (None, COMFYUI):
+        (folder / "comfyui").mkdir()
+        results.overheads = comfyui.measure(folder / "comfyui", quick=given.quick)
+    return results
+
+
+def _measure_tails(folder: Path, results: report.Results, *, quick: bool) -> None:
     tell("own time after the last byte ...")
     (folder / "tail").mkdir()
-    return report.Results(
-        rounds=rounds,
-        timings=timings,
-        tails=tail.measure(folder / "tail", QUICK if given.quick else TAILS),
-        new_processes=tail.measure_new_processes(
-            folder / "tail", QUICK if given.quick else NEW_PROCESSES
-        ),
+    results.tails = tail.measure(folder / "tail", QUICK if quick else TAILS)
+    results.new_processes = tail.measure_new_processes(
+        folder / "tail", QUICK if quick else NEW_PROCESSES
     )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, help=f"how many of them  [default: {ROUNDS}]")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} rounds: a first look")
+    parser.add_argument("--quick", action="store_true", help="few rounds: a first look")
+    parser.add_argument("--only", choices=PARTS, help="measure this part alone")
     parser.add_argument("--markdown", action="store_true", help="print it as Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers there")
     return parser.parse_args()

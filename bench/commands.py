@@ -85,7 +85,9 @@ def measure(cases: Sequence[Case], folder: Path, rounds: int) -> list[Timing]:
     for number in range(rounds):
         tell(f"round {number + 1} of {rounds} ...")
         for timing in random.Random(number).sample(runnable, len(runnable)):
-            timing.seconds.append(_time(timing.case, folder))
+            environment = clean_environment(folder, timing.case.variables)
+            seconds, _ = run_timed(timing.case.command, environment)
+            timing.seconds.append(seconds)
     return timings
 
 
@@ -152,7 +154,7 @@ def _first_run(case: Case, folder: Path) -> str:
     for _ in range(2):
         done = subprocess.run(
             case.command,
-            env=_environment(case, folder),
+            env=clean_environment(folder, case.variables),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -164,21 +166,21 @@ def _first_run(case: Case, folder: Path) -> str:
     return ""
 
 
-def _time(case: Case, folder: Path) -> float:
-    environment = _environment(case, folder)
+def run_timed(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, int]:
+    """The seconds that a whole process took, and its exit code; what it says is not kept."""
     started = time.perf_counter()
-    subprocess.run(
-        case.command,
+    done = subprocess.run(
+        command,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    return time.perf_counter() - started
+    return time.perf_counter() - started, done.returncode
 
 
-def _environment(case: Case, folder: Path) -> dict[str, str]:
+def clean_environment(folder: Path, variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """Nothing of the user's own: no settings, keys or history, and no telemetry of a peer's."""
     return {
         "PATH": "/usr/bin:/bin",
@@ -187,5 +189,5 @@ def _environment(case: Case, folder: Path) -> dict[str, str]:
         "IMAGEN_DATA_DIR": str(folder / "data"),
         "IMAGEN_CACHE_DIR": str(folder / "cache"),
         "DO_NOT_TRACK": "1",
-        **case.variables,
+        **(variables or {}),
     }

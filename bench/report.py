@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import commands
+from bench import comfyui, commands
 from bench.commands import CLICK, IMAGEN, PASS, PEERS, PYTHON, SLEEPY
 from bench.environments import plugins
 from imagen_core import __version__
@@ -17,6 +18,7 @@ from imagen_core import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bench.comfyui import Overhead
     from bench.commands import Timing
     from bench.tail import Tail
 
@@ -30,16 +32,23 @@ TIMES_CLICK = {
 TIMES_PLAIN = 1.1
 """What a plugin that sleeps at import may change: nothing, within noise."""
 TAIL_MS = 15.0
+OVERHEAD_MS = 25.0
+TIMES_COMFY = {0.05: 0.5}
+"""What part of the time of `comfy run` imagen may take, by the length of the run."""
 NONE = "–"
+PEER = f"{comfyui.PEER} {PEERS[comfyui.PEER]}"
+"""The peer that runs workflows too."""
 
 
-class Results(NamedTuple):
-    """What one run of the bench measured."""
+@dataclass
+class Results:
+    """What one run of the bench measured; a part that was left out has none."""
 
     rounds: int
-    timings: list[Timing]
-    tails: list[Tail]
-    new_processes: list[float]
+    timings: list[Timing] = field(default_factory=list)
+    tails: list[Tail] = field(default_factory=list)
+    new_processes: list[float] = field(default_factory=list)
+    overheads: list[Overhead] = field(default_factory=list)
 
 
 class Table(NamedTuple):
@@ -52,21 +61,40 @@ class Table(NamedTuple):
 
 def tables(results: Results) -> list[Table]:
     """Everything that is reported, in its order."""
-    return [_start_up(results), _peers(results), _sleepy(results), _tail(results)]
+    found = [_start_up(results), _peers(results), _sleepy(results)] if results.timings else []
+    found += [_tail(results)] if results.tails else []
+    return [*found, *_comfyui(results.overheads)] if results.overheads else found
 
 
 def about(results: Results) -> list[str]:
     """What was measured, where and when, in a few lines; no names and no paths."""
     peers = ", ".join(f"{name} {version}" for name, version in PEERS.items())
-    return [
+    found = [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}: {_cpu()}, {os.cpu_count()} cores, "
         f"{platform.system()}, load {os.getloadavg()[0]:.1f} at the end; "
         f"Python {platform.python_version()}.",
         f"imagen {__version__} with {len(plugins())} first-party distributions besides the core, "
-        f"against {peers}, each in an environment of its own.",
-        f"Medians of {results.rounds} rounds in one run: every command once a round, in a new "
+        f"against {peers if results.timings else PEER}, in environments of their own.",
+    ]
+    found += _about_commands(results.rounds) if results.timings else []
+    return [*found, *_about_comfyui()] if results.overheads else found
+
+
+def _about_commands(rounds: int) -> list[str]:
+    return [
+        f"Medians of {rounds} rounds in one run: every command once a round, in a new "
         "order, as a process of its own, with a warm index and nothing of the user's own.",
         "comfy-cli runs with its telemetry off; llm, which completes no command, completes a flag.",
+    ]
+
+
+def _about_comfyui() -> list[str]:
+    return [
+        "ComfyUI is the fake server of the tests, in a process of its own, on this machine; all "
+        "take turns with the same graph, flux1-schnell at 64x64, with a new seed each time.",
+        "imagen fetches and checks the picture, and writes it with its sidecar and the ledger; "
+        "comfy run checks the graph against all of the server's nodes, and prints the picture's "
+        "address, but fetches nothing.",
     ]
 
 
@@ -103,6 +131,7 @@ def as_json(results: Results) -> dict[str, Any]:
             }
             for timing in results.timings
         ],
+        "comfyui": [overhead._asdict() for overhead in results.overheads],
         "tails": [tail._asdict() for tail in results.tails],
         "tails_in_new_processes": results.new_processes,
     }
@@ -174,6 +203,54 @@ def _tail(results: Results) -> Table:
         rows.append((name, *_milliseconds(seconds, digits=2), _verdict(value, limit, unit=" ms")))
     title = "From a backend's last byte to the printed path, a PNG of 1.5 MB"
     return Table(title, ("own time", "ms", "min..max", "target"), rows)
+
+
+def _comfyui(overheads: Sequence[Overhead]) -> list[Table]:
+    """In one process, then in whole ones, where the run itself is what both have to wait for."""
+    own, whole = [], []
+    for overhead in overheads:
+        length = f"{overhead.run_seconds:g} s"
+        spent = _middle(overhead.own)
+        verdict = _verdict(spent and spent * 1000, OVERHEAD_MS, unit=" ms")
+        own.append((f"{length} ({_runs(overhead.own)})", *_milliseconds(overhead.own), verdict))
+        imagen, peer = _middle(overhead.imagen), _middle(overhead.peer)
+        ratio = _quotient(imagen, peer)
+        beyond = _quotient(imagen, peer, less=overhead.run_seconds)
+        whole.append(
+            (
+                f"{length} ({_runs(overhead.imagen)})",
+                *_milliseconds(overhead.imagen),
+                *_milliseconds(overhead.peer, "not measured"),
+                NONE if ratio is None else f"{ratio:.2f}",
+                NONE if beyond is None else f"{beyond:.2f}",
+                _verdict(ratio, TIMES_COMFY.get(overhead.run_seconds)),
+            )
+        )
+    head = ("run", "imagen, ms", "min..max", f"{PEER}, ms", "min..max")
+    return [
+        Table(
+            "ComfyUI: own overhead, from the end of the run at the server to the printed path",
+            ("run", "ms", "min..max", "target"),
+            own,
+        ),
+        Table(
+            "ComfyUI: the whole process, imagen generate and comfy run --wait",
+            (*head, "imagen / comfy-cli", "without the run", "target"),
+            whole,
+        ),
+    ]
+
+
+def _runs(seconds: Sequence[float]) -> str:
+    return f"{len(seconds)} run{'' if len(seconds) == 1 else 's'}"
+
+
+def _middle(seconds: Sequence[float]) -> float | None:
+    return median(seconds) if seconds else None
+
+
+def _quotient(value: float | None, base: float | None, *, less: float = 0) -> float | None:
+    return None if value is None or base is None else (value - less) / (base - less)
 
 
 def _of(results: Results, subject: str, action: str) -> Timing:
