@@ -29,7 +29,7 @@ _HOMES = {
     "imagen_core.blocks": ("read_yaml", "suggestion"),
     "imagen_core.cli.shared": ("config_option", "json_option", "pass_app"),
     "imagen_core.config": ("Secret",),
-    "imagen_core.files": ("write_atomically",),
+    "imagen_core.files": ("expand_home", "image_header", "write_atomically"),
     "imagen_core.sidecar": ("document",),
     "imagen_core.resolve": ("check_param",),
     "imagen_core.protocols": (
@@ -96,7 +96,11 @@ if TYPE_CHECKING:
         UnavailableError as UnavailableError,
         UsageError as UsageError,
     )
-    from imagen_core.files import write_atomically as write_atomically
+    from imagen_core.files import (
+        expand_home as expand_home,
+        image_header as image_header,
+        write_atomically as write_atomically,
+    )
     from imagen_core.hookspecs import hookimpl as hookimpl
     from imagen_core.protocols import (
         App as App,

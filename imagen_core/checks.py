@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PREFIX = "IMAGEN_"
 _TOKEN = re.compile(
     r"\b(r8_\w{20,}|sk-[\w-]{20,}|hf_\w{20,}|gh[pousr]_\w{20,}|sb_secret_\w{10,}"
-    r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)"
+    r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)|(?<=://)[^/@\s]+(?=@)"
 )
 
 

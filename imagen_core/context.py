@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from imagen_core.config import Secret
 from imagen_core.protocols import Context
+from imagen_core.types import Paths
 
 if TYPE_CHECKING:
     from imagen_core.app import App
@@ -18,7 +21,11 @@ class AppContext(Context):
     def __init__(self, app: App) -> None:
         self._app = app
         self.environment = app.environment
-        self.paths = app.paths
+
+    @property
+    def paths(self) -> Paths:
+        """This user's folders, with the configuration that is active now."""
+        return structs.replace(self._app.paths, config=self._app.config_path)
 
     @property
     def owner_user_id(self) -> str:

@@ -82,6 +82,12 @@ def open_client(
         return httpx.Client(timeout=timeout, limits=LIMITS, headers=headers, **options)
     except UnicodeEncodeError:
         raise _bad_character("the server") from None
+    except (ImportError, ValueError) as error:
+        # httpx looks at the variables of proxies here, and needs more for some of them.
+        raise UsageError(
+            f"the proxy of the environment can't be used: {error}",
+            hint="look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or set NO_PROXY",
+        ) from error
 
 
 def send(

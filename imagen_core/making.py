@@ -102,7 +102,8 @@ class Making:
                 self._fail(Cancelled("cancelled before it began"))
                 return
             self._abandoned = True
-            text = f"the backend '{self._instance.name}' did not react within {seconds:g} s"
+            waited = f"did not react within {seconds:g} s" if seconds else "was not waited for"
+            text = f"the backend '{self._instance.name}' {waited}"
             self._fail(Cancelled(f"cancelled; {text} and may still be at work"))
             self._end()
 

@@ -18,7 +18,7 @@ from imagen_core.specs import Phase
 from imagen_core.types import Done, Event, Image, Note, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from imagen_core.ledger import Ledger
@@ -84,7 +84,7 @@ class Pipeline:
 
     def each(
         self, requests: Sequence[Request], target: files.Target, cancel: threading.Event
-    ) -> Iterator[tuple[Request, Item]]:
+    ) -> Generator[tuple[Request, Item], None, None]:
         """Events as they happen, and each Run when its pictures and sidecars are on disk.
 
         Requests for one resource run one after the other, different resources side by side.
@@ -106,6 +106,9 @@ class Pipeline:
                 yield making.run.request, making.run
                 for note in self._publish(making):
                     yield making.run.request, note
+        except KeyboardInterrupt:
+            crew.leave()
+            raise
         finally:
             crew.stop()
 
@@ -205,7 +208,7 @@ class _Crew:
                 making, event = self._queue.get(timeout=TICK_SECONDS)
             except Empty:
                 if self._overdue():
-                    yield from self._give_up()
+                    yield from self._give_up(self._grace)
                 continue
             if making in self._open:
                 if event is None:
@@ -221,6 +224,13 @@ class _Crew:
         for thread in self._threads:
             thread.join(JOIN_SECONDS if self._cancel.is_set() else None)
 
+    def leave(self) -> None:
+        """End at once, and wait for nobody: what still runs ends with the process."""
+        self._cancel.set()
+        for _ in self._give_up(0):
+            pass
+        self._threads.clear()
+
     def _overdue(self) -> bool:
         """Whether the grace after cancelling is over."""
         if not self._cancel.is_set():
@@ -228,12 +238,12 @@ class _Crew:
         self._deadline = self._deadline or time.monotonic() + self._grace
         return time.monotonic() > self._deadline
 
-    def _give_up(self) -> Iterator[tuple[Making, Event | None]]:
+    def _give_up(self, seconds: float) -> Iterator[tuple[Making, Event | None]]:
         for lane in self._lanes.values():
             lane.clear()
         while self._open:
             making = self._open.pop(0)
-            making.give_up(self._grace)
+            making.give_up(seconds)
             self._finish(making)
             yield making, None
 

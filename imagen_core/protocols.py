@@ -78,7 +78,11 @@ class Context(Protocol):
     """What steps, switches, stores, callers and backends get to see of the program."""
 
     environment: Mapping[str, str]
-    paths: Paths
+
+    @property
+    def paths(self) -> Paths:
+        """Where this user's things lie; `config` is the file that is active."""
+        ...
 
     @property
     def owner_user_id(self) -> str:

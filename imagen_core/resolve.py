@@ -32,6 +32,15 @@ DEFAULT_SIZE = "1024x1024"
 MAX_SIDE = 16_384
 MAX_COUNT = 10_000
 MAX_IMAGE_BYTES = 50 * 2**20
+FLAGS = {
+    "seed": "--seed",
+    "steps": "--steps",
+    "size": "--size",
+    "width": "--size",
+    "height": "--size",
+    "negative": "--negative",
+}
+"""What is no parameter of any backend, since it has a flag of its own."""
 
 
 def resolve(
@@ -142,6 +151,8 @@ def resolve_params(
 
 def _options(name: str, declared: tuple[Param, ...]) -> str:
     """The option that was most likely meant, or all that are worth a list."""
+    if name in FLAGS:
+        return f"use {FLAGS[name]}"
     if near := nearest(name, (param.name for param in declared)):
         return f"did you mean '{near}'?"
     listed = (param.name for param in declared if param.listed)

@@ -9,7 +9,7 @@ import pytest
 
 from imagen_core import BackendSpec, SettingsSpec, StepSpec, Switch, hookimpl
 from imagen_core.app import App
-from imagen_core.checks import check_everything, token_warnings
+from imagen_core.checks import check_everything, masked, token_warnings
 from imagen_core.mock import MockBackend, MockConfig
 from imagen_core.plugins import Catalog, Plugin
 from imagen_core.terminal import Terminal
@@ -364,3 +364,11 @@ def test_check_of_a_plugin_that_exits_is_a_warning(tmp_path: Path) -> None:
     found = check(tmp_path, "tower: {height: -1}")
 
     assert found == Found([], ["the plugin tower (test-tower): SystemExit: 3"])
+
+
+def test_password_in_an_address_is_a_warning_and_masked(tmp_path: Path) -> None:
+    found = check(tmp_path, "backends:\n  a: {type: toy, color: 'http://ada:hunter2@box'}")
+
+    assert any("backends.a.color: this looks like a token" in told for told in found.warnings)
+    assert "hunter2" not in "".join(found.warnings)
+    assert masked("http://ada:hunter2@box/x") == "http://***@box/x"

@@ -493,3 +493,11 @@ def test_reason_of_a_failed_connection_is_the_systems() -> None:
     found = http.translate(error, who="the oven", sent_at=NOW)
 
     assert str(found) == "the oven is unreachable: No route to host"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "nonsense://x"])
+def test_proxy_that_can_not_be_used_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+
+    with pytest.raises(UsageError, match="the proxy of the environment can't be used"):
+        http.open_client()

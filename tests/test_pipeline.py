@@ -275,7 +275,7 @@ def test_consumer_that_leaves_while_backends_are_given_up_sees_none_twice(bench:
     bench.backends["b"] = Scripted(script, resource="one")
     done = bench.pipeline().each([request(number=n) for n in (1, 2)], bench.target(), bench.cancel)
     next(item for _, item in done if isinstance(item, Run))
-    done.close()  # type: ignore[attr-defined]
+    done.close()
     seen = list(steps)
     release.set()
 
@@ -296,7 +296,7 @@ def test_consumer_that_goes_away_ends_everything(bench: Bench) -> None:
     events = bench.pipeline().each([request()], bench.target(), bench.cancel)
 
     next(events)
-    events.close()  # type: ignore[attr-defined]
+    events.close()
 
     assert closed.is_set()
     recorded = bench.ledger.get(request().id)
@@ -315,6 +315,32 @@ def test_run_of_a_consumer_that_went_away_has_its_steps(bench: Bench) -> None:
     bench.backends["b"] = Scripted(script)
     events = bench.pipeline().each([request()], bench.target(), bench.cancel)
     next(events)
-    events.close()  # type: ignore[attr-defined]
+    events.close()
 
     assert seen == [str(bench.folder / "a-cat.png")]
+
+
+def test_second_interrupt_waits_for_no_backend(bench: Bench) -> None:
+    release = threading.Event()
+    bench.grace = 600
+
+    def script(_: Request) -> Iterator[Any]:
+        try:
+            while True:
+                yield Progress()
+        finally:
+            release.wait(60)
+
+    bench.backends["b"] = Scripted(script)
+    events = bench.pipeline().each([request()], bench.target(), bench.cancel)
+    next(events)
+
+    with pytest.raises(KeyboardInterrupt):
+        events.throw(KeyboardInterrupt())
+
+    assert not release.is_set()
+    run = bench.ledger.get(request().id)
+    assert run is not None
+    assert run.failure is not None
+    assert run.failure.message.endswith("'b' was not waited for and may still be at work")
+    release.set()

@@ -223,3 +223,11 @@ def test_input_image_must_be_a_regular_file(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.png", Path("/dev/zero"), tmp_path):
         with pytest.raises(UsageError, match="is not a regular file"):
             read_image(path)
+
+
+@pytest.mark.parametrize(("name", "flag"), [("steps", "--steps"), ("width", "--size")])
+def test_parameter_that_is_a_flag_names_it(resolve: Any, name: str, flag: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(params={name: Text("5")})
+
+    assert caught.value.hint == f"use {flag}"

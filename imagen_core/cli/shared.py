@@ -82,11 +82,18 @@ def completing(names: Callable[[App], list[str]]) -> Callable[..., list[str]]:
     return complete
 
 
+def _ending(signal: Any) -> list[int]:
+    """The signals that end a command; a closed terminal is none under nohup, which ignores it."""
+    hangup = getattr(signal, "SIGHUP", None)
+    heeds = hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([hangup] if heeds else [])]
+
+
 @contextlib.contextmanager
 def cancelled_by_signals(
     cancel: threading.Event, tell: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM set `cancel`; a second one interrupts at once, as `tell` is told."""
+    """Let Ctrl-C, SIGTERM and a closed terminal set `cancel`; a second one interrupts at once."""
     import signal
 
     def handle(number: int, _: object) -> None:
@@ -101,7 +108,7 @@ def cancelled_by_signals(
 
     before = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ending(signal):
             with contextlib.suppress(ValueError):  # not the main thread: nobody to interrupt
                 before[number] = signal.signal(number, handle)
         yield
