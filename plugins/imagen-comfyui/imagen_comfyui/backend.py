@@ -7,24 +7,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from imagen_comfyui import values
-from imagen_comfyui.config import ComfyConfig, prefix_problem
+from imagen_comfyui.block import check_server, settings
+from imagen_comfyui.checks import check_request
+from imagen_comfyui.config import ComfyConfig
 from imagen_comfyui.graph import placeholders
+from imagen_comfyui.values import declared, image_names, model_name
 from imagen_comfyui.workflow import Workflow, find_workflow, user_folder
 from imagen_core import (
     About,
     Backend,
     ConfigError,
+    ConfigErrors,
     Context,
     Cost,
     CredentialsError,
     Event,
     Request,
     Status,
-    UsageError,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imagen_comfyui.client import Server
     from imagen_comfyui.needs import Nodes
 
@@ -41,6 +45,8 @@ class Patience(NamedTuple):
 
 
 USUAL = Patience()
+PROBE_SECONDS = 3.0
+"""How long somebody waits who only wants to know how a server does."""
 
 
 class ComfyBackend(Backend):
@@ -52,14 +58,8 @@ class ComfyBackend(Backend):
         self.config = config
         self.patience = patience
         self.nodes: Nodes = {}
+        self.workflow, self.values = _made(config, user_folder(context.paths.config))
         self._key = context.secret(config.api_key_env) if config.api_key_env else None
-        try:
-            self.workflow = find_workflow(config.workflow, user_folder(context.paths.config))
-        except ConfigError as error:
-            if error.file:
-                raise
-            raise ConfigError(error.message, key="workflow", hint=error.hint) from error
-        self.values = values.settings(self.workflow, config)
         self.resource = config.base
         self._about = _about(self.workflow, self.values)
 
@@ -73,31 +73,8 @@ class ComfyBackend(Backend):
         return Cost(usd=0, basis="local")
 
     def check(self, request: Request) -> None:
-        """Refuse a size, a number of steps or of images that the workflow can't take."""
-        workflow = self.workflow
-        if "size" in self.about.honours:
-            values.check_size(workflow, request.width, request.height)
-        values.check_steps(workflow, request.steps)
-        if problem := prefix_problem(str(request.params.get("filename_prefix", ""))):
-            raise UsageError(f"filename_prefix: {problem}", hint="leave out '..' and a first '/'")
-        names = values.image_names(workflow.graph)
-        if len(request.images) > len(names):
-            raise UsageError(
-                f"the workflow '{workflow.name}' takes {_count(len(names), 'input image')}, "
-                f"got {len(request.images)}"
-            )
-        given = {**self.values, **request.params}
-        if lacking := [name for name in names[len(request.images) :] if name not in given]:
-            raise UsageError(
-                f"the workflow '{workflow.name}' needs {_count(len(names), 'input image')}",
-                hint=f"give {len(lacking)} more with --image PATH",
-            )
-        if "prompt" not in placeholders(workflow.graph) and not any("." in p for p in given):
-            raise UsageError(
-                f"the workflow '{workflow.name}' has no place for the prompt",
-                hint='write "${prompt}" where it belongs, or set the input with -p NODE.INPUT=TEXT',
-            )
-        values.build(workflow, self.values, request, dict.fromkeys(names, "image"))
+        """Refuse what the workflow can't take: a size, a number of steps, an image too many."""
+        check_request(self.workflow, request, settings=self.values)
 
     def status(self) -> Status:
         """Whether the variable with the key is set, if there is to be one."""
@@ -110,51 +87,67 @@ class ComfyBackend(Backend):
         """How the server does, and whether it has what the workflow needs."""
         from imagen_comfyui.probe import probe
 
-        with self.connect() as server:
+        with self.connect(seconds=PROBE_SECONDS) as server:
             return probe(server, self.workflow, self.values)
 
-    def connect(self) -> Server:
-        """A client of the server, for a `with` block."""
+    def connect(self, **options: float) -> Server:
+        """A client of the server, for a `with` block; `seconds` is how long a reply may take."""
         from imagen_comfyui.client import Server
 
         variable = self.config.api_key_env
         if variable and self._key is None:
             raise CredentialsError(f"${variable} is not set", hint=f"set {variable}")
-        return Server(self.config, self._key)
+        return Server(self.config, self._key, **options)
 
     def generate(self, request: Request) -> Generator[Event, None, None]:
         """Make the pictures of this Request, or fetch those of its prompt, if it is there."""
         from imagen_comfyui.running import Running
 
-        yield Cost(usd=0, basis="local")
         with self.connect() as server:
             yield from Running(self, server, request).events()
 
 
-def _about(workflow: Workflow, settings: Mapping[str, Any]) -> About:
+def _made(config: ComfyConfig, folder: Path) -> tuple[Workflow, dict[str, Any]]:
+    """The workflow that a block names, with its values; raises all that is wrong with the block."""
+    problems = [*check_server(config)]
+    try:
+        workflow = find_workflow(config.workflow, folder)
+        values = settings(workflow, config)
+    except ConfigErrors as errors:
+        problems += errors.problems
+    except ConfigError as error:
+        problems.append(error)
+    if problems:
+        raise ConfigErrors.of([_placed(problem) for problem in problems])
+    return workflow, values
+
+
+def _placed(problem: ConfigError) -> ConfigError:
+    """What is wrong with a workflow, or in one of its files, is so with the key that names it."""
+    if problem.key and not problem.file:
+        return problem
+    return ConfigError(str(problem), key="workflow", hint=problem.hint)
+
+
+def _about(workflow: Workflow, values: Mapping[str, Any]) -> About:
     used = placeholders(workflow.graph)
     manifest = workflow.manifest
     fields: dict[Any, bool] = {
-        "negative": "negative" in used if manifest.negative is None else manifest.negative,
+        "negative": "negative" in used,
         "steps": "steps" in used,
         "size": "width" in used and "height" in used,
         "seed": "seed" in used,
-        "images": bool(values.image_names(workflow.graph)),
+        "images": bool(image_names(workflow.graph)),
     }
-    size = manifest.size.default.split("x")
-    sides = (settings.get("width", size[0]), settings.get("height", size[1]))
+    sides = (values.get(name) or manifest.size.side(name) for name in ("width", "height"))
     return About(
-        model=values.model_name(workflow, settings),
+        model=model_name(workflow, values),
         honours=frozenset(field for field, there in fields.items() if there),
         size="x".join(map(str, sides)) if fields["size"] else "",
-        steps=settings.get("steps"),
-        seed=settings.get("seed"),
+        steps=values.get("steps"),
+        seed=values.get("seed"),
         params=tuple(
-            replace(param, default=settings.get(param.name, param.default))
-            for param in values.declared(workflow)
+            replace(param, default=values.get(param.name, param.default))
+            for param in declared(workflow)
         ),
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"

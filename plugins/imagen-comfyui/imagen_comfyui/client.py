@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from imagen_core import (
-    ImagenError,
+    CredentialsError,
     Progress,
     RejectedError,
     UnavailableError,
+    UsageError,
     http,
 )
 
@@ -37,11 +38,6 @@ FETCH = http.Retry(tries=4, statuses=PASSING | {500}, lost=True)
 QUICK_SECONDS = 10.0
 """How long a small reply may take. While a model is loaded the server is deaf for seconds."""
 
-CANCEL_SECONDS = 4.0
-CANCEL_PAUSE = 0.05
-CANCEL_FAULTS = 2
-ARRIVAL_SECONDS = 1.0
-"""How long a prompt that was sent may take to be seen in the queue."""
 UPLOAD_FOLDER = "imagen"
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 
@@ -56,18 +52,28 @@ class Queue(NamedTuple):
 class Server:
     """The client of one server. Use it in a `with` block; most calls yield while they wait."""
 
-    def __init__(self, config: ComfyConfig, key: Secret | None) -> None:
+    def __init__(
+        self, config: ComfyConfig, key: Secret | None, *, seconds: float = QUICK_SECONDS
+    ) -> None:
+        self._seconds = seconds
         self.base = config.base
         self.who = f"ComfyUI at {self.base}"
-        self.hint = config.unreachable_hint or "start ComfyUI there, or correct the instance's url"
+        usual = "look whether ComfyUI runs there, and at the instance's url"
+        self.hint = config.unreachable_hint or usual
         self.headers = _authorization(key.reveal()) if key else {}
         self._variable = config.api_key_env
         self._client: httpx.Client | None = None
 
     def __enter__(self) -> Self:
         # Certificates take 20 ms to load, and no plain connection needs any.
-        verify = self.base.startswith("https:")
-        self._client = http.open_client(headers=self.headers, verify=verify)
+        verify = self.base.lower().startswith("https:")
+        try:
+            self._client = http.open_client(headers=self.headers, verify=verify)
+        except UsageError as error:
+            if not self._variable:
+                raise
+            told = f"the key for {self.who} has a character that no header takes"
+            raise CredentialsError(told, hint=f"look at the value of {self._variable}") from error
         return self
 
     def __exit__(
@@ -89,7 +95,7 @@ class Server:
     ) -> Call[httpx.Response]:
         """The reply to this request, whatever it says."""
         assert self._client is not None, "a Server is used in its with block"
-        options.setdefault("timeout", QUICK_SECONDS)
+        options.setdefault("timeout", self._seconds)
         url = f"{self.base}{path}"
         return http.send(
             self._client, method, url, who=self.who, retry=retry, hint=self.hint, **options
@@ -98,8 +104,17 @@ class Server:
     def checked(self, response: httpx.Response) -> httpx.Response:
         """The response if it is a success; else the error that it stands for."""
         if response.is_redirect:
-            told = f"{self.who} sends elsewhere: {response.headers.get('location', '?')}"
-            raise RejectedError(told, hint="set the instance's url to the address that it names")
+            # What comes behind the path may hold the state, or the secret, of a log-in.
+            place = response.headers.get("location", "").partition("?")[0].partition("#")[0]
+            raise RejectedError(
+                f"{self.who} sends elsewhere: {place or 'it does not say where'}",
+                hint="set the instance's url to the address that it names",
+            )
+        if response.status_code == 404:
+            raise RejectedError(
+                f"{self.who} answered 404 to {response.request.url.path}: no ComfyUI is there",
+                hint="correct the instance's url",
+            )
         try:
             return http.check(response, who=self.who, hint=self._key_hint())
         except UnavailableError as error:
@@ -110,7 +125,7 @@ class Server:
         """The JSON of a reply; a page of a proxy is none."""
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RejectedError(
                 f"{self.who} answered with something that is not JSON",
                 hint="look at the instance's url: a proxy, or another server, may be there",
@@ -119,13 +134,22 @@ class Server:
     def queue(self, *, retry: http.Retry = LOOK, **options: Any) -> Call[Queue]:
         """What runs and what waits."""
         found = yield from self.read("/queue", retry=retry, **options)
-        return _queue(found)
+        lists = (
+            [found.get(f"queue_{key}") for key in Queue._fields] if isinstance(found, dict) else []
+        )
+        if not lists or not all(isinstance(one, list) for one in lists):
+            raise self._odd("/queue")
+        return Queue(*map(_ids, lists))
 
     def history(self, prompt_id: str, *, retry: http.Retry = LOOK) -> Call[dict[str, Any] | None]:
         """What became of a prompt; None as long as it has not ended, or if nobody knows it."""
         found = yield from self.read(f"/history/{prompt_id}", retry=retry)
+        if found == {}:
+            return None
         entry = found.get(prompt_id) if isinstance(found, dict) else None
-        return entry if isinstance(entry, dict) else None
+        if not isinstance(entry, dict):
+            raise self._odd("/history")
+        return entry
 
     def is_known(self, prompt_id: str) -> Call[bool]:
         """Whether the server has this prompt: it waits, runs, or has ended.
@@ -139,7 +163,7 @@ class Server:
 
     def node(self, kind: str) -> Call[dict[str, Any]]:
         """What the server says of a class of nodes; nothing of one that it does not have."""
-        found = yield from self.read(f"/object_info/{_quoted(kind)}")
+        found = yield from self.read(f"/object_info/{quote(kind, safe='')}")
         info = found.get(kind) if isinstance(found, dict) else None
         return info if isinstance(info, dict) else {}
 
@@ -156,37 +180,19 @@ class Server:
         )
         stored = self.decoded(self.checked(response))
         if not isinstance(stored, dict) or not isinstance(stored.get("name"), str):
-            raise RejectedError(f"{self.who} did not say where it put the input image")
+            raise self._odd("/upload/image")
         return "/".join(filter(None, (str(stored.get("subfolder") or ""), stored["name"])))
 
-    def cancel(self, prompt_id: str, *, under_way: bool = False) -> bool:
-        """Delete or interrupt this very prompt, and nobody else's; whether that is confirmed.
+    def tell(self, path: str, body: dict[str, Any], *, timeout: float) -> Call[None]:
+        """Post something whose reply says nothing."""
+        response = yield from self.send("POST", path, json=body, timeout=timeout)
+        self.checked(response)
 
-        `under_way`: it was sent and not yet answered, so it may arrive while this is looking.
-        It does not yield, since it comes when nobody waits any more; it takes a few seconds at
-        most.
-        """
-        started, faults = time.monotonic(), 0
-        while faults < CANCEL_FAULTS and time.monotonic() - started < CANCEL_SECONDS:
-            try:
-                gone = http.finish(self._cancelled(prompt_id))
-            except ImagenError:
-                gone, faults = False, faults + 1
-            if gone and (not under_way or time.monotonic() - started > ARRIVAL_SECONDS):
-                return True
-            time.sleep(CANCEL_PAUSE)
-        return False
-
-    def _cancelled(self, prompt_id: str) -> Call[bool]:
-        seconds = CANCEL_SECONDS / 2
-        yield from self.send("POST", "/queue", json={"delete": [prompt_id]}, timeout=seconds)
-        queue = yield from self.queue(retry=http.ONCE, timeout=seconds)
-        if prompt_id in queue.running:
-            # Without an id, or with that of a prompt that has ended, an old server would stop
-            # whatever runs: so only what was just seen running is interrupted.
-            body = {"prompt_id": prompt_id}
-            yield from self.send("POST", "/interrupt", json=body, timeout=seconds)
-        return prompt_id not in (*queue.running, *queue.pending)
+    def _odd(self, path: str) -> RejectedError:
+        return RejectedError(
+            f"{self.who} answers {path} in another way than ComfyUI does",
+            hint="look at the instance's url: a proxy, or another server, may be there",
+        )
 
     def _key_hint(self) -> str:
         if self._variable:
@@ -194,14 +200,11 @@ class Server:
         return "name the variable that holds the key as api_key_env in the instance's block"
 
 
-def _queue(found: Any) -> Queue:
-    data = found if isinstance(found, dict) else {}
-    running, pending = (
-        [item for item in data.get(key) or [] if isinstance(item, list) and len(item) > 1]
-        for key in ("queue_running", "queue_pending")
-    )
-    pending.sort(key=lambda item: item[0] if isinstance(item[0], int | float) else 0)
-    return Queue(tuple(str(item[1]) for item in running), tuple(str(item[1]) for item in pending))
+def _ids(items: Any) -> tuple[str, ...]:
+    """The ids of a list of the queue, the first one first."""
+    sound = [item for item in items if isinstance(item, list) and len(item) > 1]
+    sound.sort(key=lambda item: item[0] if isinstance(item[0], int | float) else 0)
+    return tuple(str(item[1]) for item in sound)
 
 
 def _authorization(key: str) -> Mapping[str, str]:
@@ -211,9 +214,3 @@ def _authorization(key: str) -> Mapping[str, str]:
     if ":" in key:
         return {"Authorization": f"Basic {base64.b64encode(key.encode()).decode()}"}
     return {"Authorization": f"Bearer {key}"}
-
-
-def _quoted(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text, safe="")

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from imagen_comfyui.backend import ComfyBackend
+from imagen_comfyui.backend import PROBE_SECONDS, ComfyBackend
 from imagen_comfyui.config import ComfyConfig
 from imagen_comfyui.graph import Graph, parse_graph
 from imagen_comfyui.manifest import Manifest
+from imagen_comfyui.png import SIGNATURE
 from imagen_comfyui.shown import check_result, describe, document, listed, report, shown
 from imagen_comfyui.workflow import (
     everything,
     find_workflow,
+    read_manifest,
     user_folder,
 )
 from imagen_core import (
@@ -24,9 +26,9 @@ from imagen_core import (
     RejectedError,
     UsageError,
     config_option,
+    image_header,
     json_option,
     pass_app,
-    read_yaml,
     write_atomically,
 )
 
@@ -95,7 +97,7 @@ def check(app: App, name: str, *, backend: str) -> None:
     instance = _backend(app, name, backend)
     found = instance.workflow
     graph = probe.plain_graph(found, instance.values)
-    with instance.connect() as server:
+    with instance.connect(seconds=PROBE_SECONDS) as server:
         lacking = http.finish(needs.look(server, graph))
     if app.console.as_json:
         app.console.json(check_result(found, instance.config.base, lacking))
@@ -109,7 +111,7 @@ def check(app: App, name: str, *, backend: str) -> None:
         )
         _tell(app, problem)
     if lacking.files:
-        _tell(app, needs.lacks_files(server.who, found, graph, lacking.files))
+        _tell(app, needs.lacks_files(lacking.files, graph, who=server.who, workflow=found))
     if lacking.nodes or lacking.files:
         raise click.exceptions.Exit(RejectedError.exit_code)
 
@@ -126,10 +128,10 @@ def import_workflow(app: App, file: Path, *, name: str, force: bool) -> None:
     from imagen_comfyui.mapping import map_graph
 
     name = name or file.stem
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or name.endswith(".json"):
         raise UsageError(
             f"'{name}' can't be the name of a workflow",
-            hint="give one of letters, digits, '.', '_' and '-' with --name",
+            hint="give one of letters, digits, '.', '_' and '-' with --name, without .json",
         )
     folder = _folder(app)
     target = folder / f"{name}.json"
@@ -137,10 +139,10 @@ def import_workflow(app: App, file: Path, *, name: str, force: bool) -> None:
         raise UsageError(f"{target} exists already", hint="choose another --name, or add --force")
     mapped = map_graph(_read(file))
     if (beside := file.with_suffix(".yaml")).is_file():
-        mapped = mapped._replace(manifest=read_yaml(beside, Manifest))
+        mapped = mapped._replace(manifest=read_manifest(beside, mapped.graph))
     taken = {found.name for found in everything(folder) if found.source != "yours"}
     _write(target, mapped)
-    report(app, name, target, mapped)
+    report(app, mapped, name=name, target=target)
     if name in taken:
         app.console.warn(f"it takes the place of the workflow '{name}' that was there")
 
@@ -162,11 +164,11 @@ def _backend(app: App, name: str, backend: str) -> ComfyBackend:
     for candidate in found:
         if name in (candidate.config.workflow, candidate.workflow.name):
             return candidate
-    url = found[0].config if found else ComfyConfig()
+    place = found[0].config if found else ComfyConfig()
     plain = ComfyConfig(
-        url=url.url,
-        api_key_env=url.api_key_env,
-        unreachable_hint=url.unreachable_hint,
+        url=place.url,
+        api_key_env=place.api_key_env,
+        unreachable_hint=place.unreachable_hint,
         workflow=name,
     )
     return ComfyBackend(plain, app.context)
@@ -183,13 +185,12 @@ def _quietly(app: App, name: str) -> Any:
 def _read(file: Path) -> Graph:
     """The graph of a file: of a PNG the one that ComfyUI wrote into it."""
     from imagen_comfyui.mapping import read_png_graph
-    from imagen_comfyui.pictures import mime_of
 
     try:
         data = file.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
-    if mime_of(data).startswith("image/"):
+    if image_header(data) or data.startswith(SIGNATURE):
         return read_png_graph(data, str(file))
     try:
         return parse_graph(data.decode("utf-8-sig"), str(file))
@@ -199,10 +200,11 @@ def _read(file: Path) -> Graph:
 
 def _write(target: Path, mapped: Mapped) -> None:
     """Write the manifest, then the graph by which it is found."""
+    manifest, graph = _yaml(mapped.manifest), _json(mapped.graph)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target.with_suffix(".yaml"), _yaml(mapped.manifest))
-        write_atomically(target, _json(mapped.graph))
+        write_atomically(target.with_suffix(".yaml"), manifest)
+        write_atomically(target, graph)
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror}") from error
 

@@ -7,6 +7,7 @@ longer string it is left alone.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,15 +48,33 @@ def read_graph(file: Path) -> Graph:
 def parse_graph(text: str, file: str) -> Graph:
     """The graph in this text; `file` is where it is from, for messages."""
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise ConfigError(f"not JSON: {error.msg}", file=file, line=error.lineno) from error
+    except _TwiceError as error:
+        raise ConfigError(f"the key '{error}' stands twice", file=file) from error
     except (RecursionError, ValueError) as error:
         raise ConfigError("nested too deeply, or with a number of no end", file=file) from error
     if problem := shape_problem(data):
         raise ConfigError(problem, file=file, hint=EXPORT_HINT)
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError("it has a text that is not valid Unicode", file=file) from error
     graph: Graph = data
     return graph
+
+
+class _TwiceError(ValueError):
+    """A key that stands twice in one object, of which one value would be lost."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def shape_problem(data: object) -> str:
@@ -69,8 +88,12 @@ def shape_problem(data: object) -> str:
     for name, node in data.items():
         if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
             return f"the node '{name}' has no class_type, so this is no graph in API format"
-        if not isinstance(node.get("inputs", {}), dict):
+        given = node.get("inputs", {})
+        if not isinstance(given, dict):
             return f"the inputs of the node '{name}' are no object"
+        for key, value in given.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                return f"the input {name}.{key} is {value}, which no server takes"
     return ""
 
 
@@ -117,7 +140,7 @@ def image_number(name: str) -> int | None:
     if name == "image":
         return 1
     rest = name.removeprefix("image")
-    return int(rest) if rest != name and rest.isdecimal() else None
+    return int(rest) if rest != name and rest.isdecimal() and len(rest) < 4 else None
 
 
 def fill(graph: Graph, values: Mapping[str, Any], *, name: str) -> Graph:

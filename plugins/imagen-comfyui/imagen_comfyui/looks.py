@@ -24,7 +24,7 @@ class Look:
     """Looks at the queue and the history, when it is time to."""
 
     def __init__(
-        self, server: Server, tracker: Tracker, prompt_id: str, patience: Patience
+        self, server: Server, prompt_id: str, *, tracker: Tracker, patience: Patience
     ) -> None:
         self.running = False
         self.ahead: tuple[str, ...] | None = None
@@ -107,7 +107,10 @@ class Look:
 
 
 class Limits:
-    """Ends a run that shows no sign of life: none in the queue, or none while it is made."""
+    """Ends a run that shows no sign of life: none in the queue, or none while it is made.
+
+    Only a websocket shows that a run gets on; without one it has as long as one that waits.
+    """
 
     def __init__(self, who: str, config: ComfyConfig) -> None:
         self._who = who
@@ -116,15 +119,16 @@ class Limits:
         self._sign: object = None
         self._since = time.monotonic()
 
-    def check(self, *, running: bool, sign: object) -> None:
+    def check(self, *, running: bool, sees: bool, sign: object) -> None:
         """Raise if nothing has changed for too long."""
         now = time.monotonic()
         if (running, sign) != self._sign:
             self._sign, self._since = (running, sign), now
-        limit = self._timeout if running else self._queue_timeout
+        limit, key = self._queue_timeout, "queue_timeout"
+        if running and sees:
+            limit, key = self._timeout, "timeout"
         if now - self._since <= limit:
             return
-        key = "timeout" if running else "queue_timeout"
         what = "showed no progress" if running else "did not get on with its queue"
         raise UnavailableError(
             f"{self._who} {what} for {limit:g} s, and was given up",

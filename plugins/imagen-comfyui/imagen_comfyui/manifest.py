@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
-SizeText = Annotated[str, Meta(pattern=r"^[1-9]\d{0,5}x[1-9]\d{0,5}$")]
+from imagen_core import Param
+
 Positive = Annotated[int, Meta(ge=1)]
 
 GIVEN = ("prompt", "negative", "seed", "width", "height", "filename_prefix", "image")
@@ -40,14 +43,41 @@ class Parameter(Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     help: str = ""
 
+    def param(self, name: str) -> Param:
+        """The same as imagen knows it."""
+        return Param(name=name, **asdict(self))
+
 
 class Size(Struct, frozen=True, kw_only=True):
     """Which sizes the model makes, in pixels a side."""
 
-    default: SizeText = "1024x1024"
+    default: str = "1024x1024"
     multiple: Positive = 8
     minimum: Positive = 16
     maximum: Positive = 16_384
+
+    def problem(self) -> str:
+        """Why its default is no such size, or an empty string."""
+        if not re.fullmatch(r"[1-9]\d{0,5}x[1-9]\d{0,5}", self.default):
+            return f"expected WIDTHxHEIGHT, got '{self.default}'"
+        if all(self.takes(self.side(name)) for name in ("width", "height")):
+            return ""
+        return f"{self.default} is not of {self.minimum} to {self.maximum}, by {self.multiple}"
+
+    def side(self, name: str) -> int:
+        """The width or the height of its default."""
+        width, _, height = self.default.partition("x")
+        return int(width if name == "width" else height)
+
+    def nearest(self, side: int) -> int:
+        """The nearest length that a side may have."""
+        least = -(-self.minimum // self.multiple) * self.multiple
+        most = self.maximum // self.multiple * self.multiple
+        return max(least, min(most, round(side / self.multiple) * self.multiple))
+
+    def takes(self, side: int) -> bool:
+        """Whether a side may be so long."""
+        return self.minimum <= side <= self.maximum and side % self.multiple == 0
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -75,4 +105,4 @@ class Manifest(Struct, frozen=True, kw_only=True):
     nodes: tuple[str, ...] = ()
     negative: bool | None = None
     images: Annotated[int, Meta(ge=0)] | None = None
-    output: str = ""
+    output: str | int = ""

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imagen_comfyui.graph import Graph, Place, inputs, title
+from imagen_comfyui.graph import Graph, Place, inputs, placeholder_of, title
+from imagen_comfyui.loaders import folder_of
 from imagen_core import RejectedError
 
 if TYPE_CHECKING:
@@ -17,24 +18,8 @@ if TYPE_CHECKING:
 Nodes = dict[str, dict[str, Any]]
 """What a server says of classes of nodes."""
 
-SETUP_PAGE = "docs/setup-comfyui.md"
+SETUP_HINT = "docs/setup-comfyui.md has the files of each workflow"
 SHOWN = 3
-
-FOLDERS = {
-    "unet_name": "diffusion_models",
-    "ckpt_name": "checkpoints",
-    "vae_name": "vae",
-    "clip_name": "text_encoders",
-    "clip_name1": "text_encoders",
-    "clip_name2": "text_encoders",
-    "clip_name3": "text_encoders",
-    "clip_name4": "text_encoders",
-    "lora_name": "loras",
-    "control_net_name": "controlnet",
-    "style_model_name": "style_models",
-    "clip_vision_name": "clip_vision",
-}
-"""The folder of the server's models that an input takes its file from."""
 
 
 class Missing(NamedTuple):
@@ -58,7 +43,7 @@ class Needs(NamedTuple):
 def file_inputs(graph: Graph) -> Iterator[tuple[Place, str]]:
     """The inputs that name a model file, with that name."""
     for place, value in inputs(graph):
-        if place.input in FOLDERS and isinstance(value, str):
+        if isinstance(value, str) and folder_of(graph[place.node]["class_type"], place.input):
             yield place, value
 
 
@@ -72,20 +57,18 @@ def place_files(server: Server, graph: Graph, known: Nodes) -> Call[tuple[Graph,
     fresh: set[str] = set()
     for place, name in file_inputs(graph):
         kind = graph[place.node]["class_type"]
-        while True:
-            if kind not in known:
-                known[kind] = yield from server.node(kind)
-                fresh.add(kind)
-            offered = choices(known[kind], place.input)
-            if offered is None or (found := match(name, offered)) or kind in fresh:
-                break
-            del known[kind]
+        offered = choices(known.get(kind, {}), place.input)
+        if kind not in fresh and not (offered and match(name, offered)):
+            known[kind] = info = yield from server.node(kind)
+            fresh.add(kind)
+            offered = choices(info, place.input)
         if offered is None:
             continue  # no such class, or no list: the server itself will tell
+        found = match(name, offered)
         if len(found) == 1:
             placed[place.node]["inputs"][place.input] = found[0]
         else:
-            missing.append(Missing(place, name, FOLDERS[place.input], offered, found))
+            missing.append(Missing(place, name, folder_of(kind, place.input), offered, found))
     return placed, missing
 
 
@@ -125,6 +108,8 @@ def listed(spec: Any) -> list[str] | None:
 def match(name: str, offered: Iterable[str]) -> list[str]:
     """The server's names that this one may mean: itself, or the same file in a subfolder."""
     offered = list(offered)
+    if name in offered:
+        return [name]
     wanted = _plain(name)
     if same := [option for option in offered if _plain(option) == wanted]:
         return same[:1]
@@ -132,14 +117,14 @@ def match(name: str, offered: Iterable[str]) -> list[str]:
 
 
 def lacks_files(
-    who: str, workflow: Workflow, graph: Graph, missing: Sequence[Missing]
+    missing: Sequence[Missing], graph: Graph, *, who: str, workflow: Workflow
 ) -> RejectedError:
     """The error of files that are not there: which, from where, and what is near."""
     told = [_told(graph, one) for one in missing]
     hints = filter(None, (_hint(workflow, one) for one in missing))
+    pages = [SETUP_HINT] if any(model.repository for model in workflow.manifest.models) else []
     return RejectedError(
-        f"{who} lacks {'; '.join(told)}",
-        hint="; ".join([*dict.fromkeys(hints), f"{SETUP_PAGE} has the files of each workflow"]),
+        f"{who} lacks {'; '.join(told)}", hint="; ".join([*dict.fromkeys(hints), *pages])
     )
 
 
@@ -176,8 +161,11 @@ def _hint(workflow: Workflow, missing: Missing) -> str:
             f"put {model.file} into models/{model.folder}: "
             f"https://huggingface.co/{model.repository} has it as {path}"
         )
+    given = workflow.graph.get(missing.place.node, {}).get("inputs", {}).get(missing.place.input)
     if missing.offered:
-        parts.append(f"near it there: {', '.join(nearest(missing.name, missing.offered))}")
+        near = f"near it there: {', '.join(nearest(missing.name, missing.offered))}"
+        held = placeholder_of(given)
+        parts.append(f"{near} (set {held} to take another one)" if held else near)
     else:
         parts.append(f"the server's {missing.folder} is empty")
     return "; ".join(parts)

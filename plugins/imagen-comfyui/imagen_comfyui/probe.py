@@ -71,7 +71,7 @@ def plain_graph(workflow: Workflow, settings: Mapping[str, Any]) -> Graph:
     names = dict.fromkeys(values.image_names(workflow.graph), "image.png")
     given = {**dict.fromkeys(_unset(workflow, settings), 0), **settings}
     request = Request(id="probe", prompt="", typed_prompt="", backend="", width=0, height=0, seed=0)
-    return values.build(workflow, given, request, names)
+    return values.build(workflow, request, values=given, images=names)
 
 
 def _unset(workflow: Workflow, settings: Mapping[str, Any]) -> list[str]:

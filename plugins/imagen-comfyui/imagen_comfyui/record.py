@@ -17,19 +17,19 @@ TOLD = frozenset({*USED, "prompt", "seed", "sampler", "scheduler", "width", "hei
 """Placeholders whose values have a key of their own; the others are kept as `values`."""
 
 
-def metadata(
-    backend: ComfyBackend, request: Request, graph: Graph, system: System | None
-) -> dict[str, Any]:
+def metadata(backend: ComfyBackend, request: Request, *, graph: Graph) -> dict[str, Any]:
     """What made a picture: the values as they stand in the graph that was sent."""
     workflow = backend.workflow
     places = placeholders(workflow.graph)
-    settable = {**backend.values, **request.params}
-    by_hand = {str(place): value for place, value in inputs(graph) if str(place) in settable}
 
     def used(name: str) -> Any:
         return next((graph[p.node]["inputs"].get(p.input) for p in places.get(name, ())), None)
 
-    found = {
+    settable = {**backend.values, **request.params}
+    told = TOLD - {"prompt"} if used("prompt") not in (None, request.prompt) else TOLD
+    by_hand = {str(place): value for place, value in inputs(graph) if str(place) in settable}
+
+    return {
         "model": backend.about.model,
         "workflow": workflow.name,
         "workflow_hash": digest(workflow.graph),
@@ -39,11 +39,15 @@ def metadata(
         "scheduler": used("scheduler") or _of_samplers(graph, "scheduler", "sigmas"),
         "width": used("width"),
         "height": used("height"),
-        "values": {name: used(name) for name in places if name not in TOLD} | by_hand,
+        "values": {name: used(name) for name in places if name not in told} | by_hand,
     }
-    if system:
-        found |= {"server_version": system.version, "vram_used_mib": system.used_mib}
-    return found
+
+
+def system(found: System | None) -> dict[str, Any]:
+    """What the server said of itself, if it did."""
+    if found is None:
+        return {}
+    return {"server_version": found.version, "vram_used_mib": found.used_mib}
 
 
 def _of_samplers(graph: Graph, name: str, source: str) -> Any:

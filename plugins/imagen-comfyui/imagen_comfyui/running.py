@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,15 +11,28 @@ from uuid import NAMESPACE_URL, uuid5
 from msgspec.structs import replace
 
 from imagen_comfyui import needs, record, values, verdicts
-from imagen_comfyui.pictures import fetch, is_black, mime_of, name_of, size_of
+from imagen_comfyui.cancelling import cancelling
+from imagen_comfyui.pictures import fetch, name_of
 from imagen_comfyui.probe import system_of
 from imagen_comfyui.prompt import Prompt
+from imagen_comfyui.sound import damage, is_black
+from imagen_comfyui.tracker import sends_frames
 from imagen_comfyui.watch import Watch
-from imagen_core import Accepted, Event, Image, ImagenError, Remark
+from imagen_core import (
+    Accepted,
+    Cost,
+    Event,
+    Image,
+    ImagenError,
+    Remark,
+    http,
+    image_header,
+)
 
 if TYPE_CHECKING:
     from imagen_comfyui.backend import ComfyBackend
     from imagen_comfyui.client import Call, Server
+    from imagen_comfyui.graph import Graph
     from imagen_core import Request
 
 Events = Generator[Event, None, None]
@@ -27,7 +41,7 @@ TRIES = 2
 """How often a prompt is made whose pictures are gone from the server when they are fetched."""
 
 IDS = 20
-"""How many tries at one Request a server may remember."""
+"""How many ids a Request has, for as many tries at it that a server remembers."""
 
 
 class Making(NamedTuple):
@@ -46,26 +60,67 @@ class Running:
         self._server = server
         self._request = request
         self._workflow = backend.workflow
+        self._prompt: Prompt | None = None
 
     def events(self) -> Events:
-        """What happens, from the first question to the last picture."""
+        """What happens, from the first question to the last picture.
+
+        Closed, or with an error, it ends the prompt at the server, unless that has ended.
+        """
+        try:
+            yield Cost(usd=0, basis="local")
+            yield from self._tries()
+        except GeneratorExit:
+            if left := http.finish(self._cancelling()):
+                raise ImagenError(f"{self._server.who} {left}") from None
+            raise
+        except ImagenError as error:
+            if self._prompt and (left := (yield from self._prompt.cancelling())):
+                error.hint = "; ".join(filter(None, (error.hint, f"it {left}")))
+            raise
+
+    def _cancelling(self) -> Call[str]:
+        """End what is at the server: the own prompt, or the one that was to be resumed."""
+        if self._prompt:
+            return (yield from self._prompt.cancelling())
+        if self._request.resume:
+            return (yield from cancelling(self._server, self._request.resume))
+        return ""
+
+    def _tries(self) -> Events:
+        """One prompt, and another one if the pictures of the first are gone from the server."""
         ids = _ids(self._request.resume or self._request.id)
-        fetched = 0
+        delivered: set[int] = set()
         for _ in range(TRIES):
             making = yield from self._make(ids)
-            for picture in making.ending.pictures[fetched:]:
-                data = yield from fetch(self._server, picture)
-                if data is None:
-                    break
-                fetched += 1
-                yield from _delivered(making, data)
-            else:
+            gone = yield from self._deliver(making, delivered)
+            if not gone:
                 yield from self._finish(making)
                 return
         raise ImagenError(
-            f"{self._server.who} made {name_of(picture)}, and has it no more",
+            f"{self._server.who} made {gone}, and has it no more",
             hint="somebody, or something, deletes its output: look there",
         )
+
+    def _deliver(self, making: Making, delivered: set[int]) -> Generator[Event, None, str]:
+        """Fetch each picture, whatever is wrong with another; returns the name of one gone."""
+        gone, problem = "", making.ending.error
+        for number, picture in enumerate(making.ending.pictures):
+            if number in delivered:
+                continue
+            try:
+                data = yield from fetch(self._server, picture)
+            except ImagenError as error:
+                problem = problem or error
+                continue
+            if data is None:
+                gone = gone or name_of(picture)
+                continue
+            delivered.add(number)
+            yield from _delivered(making, data)
+        if problem:
+            raise problem
+        return gone
 
     def _upload(self, *, known: bool) -> Call[dict[str, str]]:
         """Put the input images there; returns what to call them, by placeholder.
@@ -80,52 +135,53 @@ class Running:
 
     def _make(self, ids: Iterator[str]) -> Generator[Event, None, Making]:
         """Send a prompt and follow it to its end, or follow one that is there already."""
-        server, workflow = self._server, self._workflow
+        self._prompt = None
         prompt_id, known = yield from self._choose(ids)
-        client_id = f"imagen-{prompt_id}"
         request = replace(self._request, id=prompt_id)
         images = yield from self._upload(known=known)
-        graph = values.build(workflow, self._backend.values, request, images)
-        quiet = self._backend.patience.quiet
-        with Watch(server.base, client_id, server.headers, quiet=quiet) as watch:
-            graph, missing = yield from needs.place_files(server, graph, self._backend.nodes)
-            if missing:
-                raise needs.lacks_files(server.who, workflow, graph, missing)
-            prompt = Prompt(
+        graph = values.build(self._workflow, request, values=self._backend.values, images=images)
+        # The more it reopens its socket, the more of what comes over it alone may be lost.
+        quiet = math.inf if sends_frames(graph) else self._backend.patience.quiet
+        client_id = f"imagen-{prompt_id}"
+        server = self._server
+        with Watch(
+            server.base, client_id, headers=server.headers, quiet=quiet, again=known
+        ) as watch:
+            graph = graph if known else (yield from self._placed(graph))
+            self._prompt = Prompt(
                 server,
-                workflow,
-                graph,
+                self._workflow,
+                graph=graph,
                 prompt_id=prompt_id,
                 client_id=client_id,
                 patience=self._backend.patience,
+                there=known,
             )
-            started = time.monotonic()
-            entry = yield from self._see_through(prompt, watch, known=known)
-        latency = round((time.monotonic() - started) * 1000)
-        ending = verdicts.ending(entry, graph, output=workflow.manifest.output)
-        system = yield from system_of(server)
-        about = record.metadata(self._backend, self._request, graph, system)
-        about |= {"prompt_id": prompt_id, "client_id": client_id, "latency_ms": latency}
-        return Making(ending, prompt.tracker.pictures, about)
+            return (yield from self._see_through(self._prompt, watch, graph=graph))
+
+    def _placed(self, graph: Graph) -> Call[Graph]:
+        """The graph with the server's own names of its model files."""
+        placed, missing = yield from needs.place_files(self._server, graph, self._backend.nodes)
+        if missing:
+            raise needs.lacks_files(missing, graph, who=self._server.who, workflow=self._workflow)
+        return placed
 
     def _see_through(
-        self, prompt: Prompt, watch: Watch, *, known: bool
-    ) -> Generator[Event, None, dict[str, Any]]:
-        """From sending it to its end; whatever comes between cancels it at the server."""
-        try:
-            yield from watch.opened()
-            if not known:
-                yield from prompt.submit(record.extra_data(self._backend, self._request))
-            yield Accepted(remote_id=prompt.id)
-            return (yield from prompt.follow(watch, self._backend.config))
-        except GeneratorExit:
-            if not prompt.cancel():
-                raise ImagenError(f"{self._server.who} {_left(prompt)}") from None
-            raise
-        except BaseException as error:
-            if not prompt.cancel() and isinstance(error, ImagenError):
-                error.hint = "; ".join(filter(None, (error.hint, f"it {_left(prompt)}")))
-            raise
+        self, prompt: Prompt, watch: Watch, *, graph: Graph
+    ) -> Generator[Event, None, Making]:
+        started = time.monotonic()
+        yield from watch.opened()
+        yield from prompt.submit(record.extra_data(self._backend, self._request))
+        yield Accepted(remote_id=prompt.id)
+        entry = yield from prompt.follow(watch, self._backend.config)
+        ended = time.monotonic()
+        about = record.metadata(self._backend, self._request, graph=graph)
+        system = yield from system_of(self._server)
+        about |= record.system(system)
+        about |= {"prompt_id": prompt.id, "client_id": prompt.client_id}
+        about |= {"latency_ms": round((ended - started) * 1000)}
+        ending = verdicts.ending(entry, graph, output=str(self._workflow.manifest.output))
+        return Making(ending, prompt.tracker.pictures, about)
 
     def _choose(self, ids: Iterator[str]) -> Call[tuple[str, bool]]:
         """The id to use, and whether the server has a prompt of this id that is worth following.
@@ -145,10 +201,10 @@ class Running:
 
     def _finish(self, making: Making) -> Events:
         """What there is to say once all pictures of the history are here."""
-        if making.ending.error:
-            raise making.ending.error
         if not making.ending.pictures:
             for data in making.frames:
+                if problem := damage(data):
+                    raise ImagenError(f"a picture came over the websocket damaged: {problem}")
                 yield from _delivered(making, data)
         if not making.ending.pictures and not making.frames:
             raise ImagenError(
@@ -158,10 +214,11 @@ class Running:
 
 
 def _delivered(making: Making, data: bytes) -> Events:
-    size = size_of(data)
-    about = making.about | ({"width": size[0], "height": size[1]} if size else {})
+    header = image_header(data)
+    about = making.about | ({"width": header.width, "height": header.height} if header else {})
     seed = about["seed_used"] if isinstance(about["seed_used"], int) else None
-    yield Image(data=data, mime=mime_of(data), seed=seed, metadata=about)
+    mime = header.mime if header else "application/octet-stream"
+    yield Image(data=data, mime=mime, seed=seed, metadata=about)
     if is_black(data):
         yield Remark(
             text="the picture is all black: the model or its VAE overflowed; "
@@ -169,12 +226,8 @@ def _delivered(making: Making, data: bytes) -> Events:
         )
 
 
-def _left(prompt: Prompt) -> str:
-    return f"may still make the prompt {prompt.id}: look at its queue"
-
-
 def _ids(first: str) -> Iterator[str]:
     """The id of a making, and those of further tries at it, the same each time."""
     yield first
-    for number in range(2, IDS):
+    for number in range(2, IDS + 1):
         yield str(uuid5(NAMESPACE_URL, f"{first}/{number}"))

@@ -103,7 +103,7 @@ def check_result(found: Workflow, base: str, lacking: Needs) -> dict[str, Any]:
     }
 
 
-def report(app: App, name: str, target: Path, mapped: Mapped) -> None:
+def report(app: App, mapped: Mapped, *, name: str, target: Path) -> None:
     """Print what was found in a graph, what was not, and how to go on."""
     if app.console.as_json:
         places = {key: [str(place) for place in found] for key, found in mapped.mapped.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,13 +23,18 @@ LAST_EVENTS = frozenset({"execution_success", "execution_error", "execution_inte
 SOCKET_OUTPUT = "SaveImageWebsocket"
 
 
+def sends_frames(graph: Graph) -> bool:
+    """Whether this graph gives pictures that come over the websocket alone."""
+    return any(node["class_type"] == SOCKET_OUTPUT for node in graph.values())
+
+
 class Tracker:
     """Takes messages, gives events; `ended` once the server has said that the run is over."""
 
     def __init__(self, graph: Graph, prompt_id: str) -> None:
         self._graph = graph
         self._prompt_id = prompt_id
-        self.sends_frames = any(n["class_type"] == SOCKET_OUTPUT for n in graph.values())
+        self.sends_frames = sends_frames(graph)
         self._samplers = {key for key, node in graph.items() if "latent_image" in node["inputs"]}
         self._finished: set[str] = set()
         self._sampled: dict[str, float] = {}
@@ -78,7 +84,9 @@ class Tracker:
             yield from self._step(node, data.get("value"), data.get("max"))
 
     def _step(self, node: str, value: Any, most: Any) -> Iterator[Progress]:
-        if not (isinstance(value, int | float) and isinstance(most, int | float) and most > 0):
+        if not all(isinstance(one, int | float) and math.isfinite(one) for one in (value, most)):
+            return
+        if most <= 0:
             return
         self._node = node
         self._sampled[node] = max(self._sampled.get(node, 0.0), min(value / most, 1.0))
@@ -102,7 +110,7 @@ class Tracker:
         kind, number = (int.from_bytes(frame[place : place + 4], "big") for place in (0, 4))
         if kind == IMAGE_WITH_METADATA:
             about, data = _object(frame[8 : 8 + number]), frame[8 + number :]
-            node, mime = str(about.get("node_id")), str(about.get("image_type"))
+            node, mime = str(about.get("node_id")), str(about.get("image_type") or FORMATS[1])
             mine = about.get("prompt_id") == self._prompt_id
         else:
             # It says neither whose nor what it is: that of the node that was named last.
@@ -117,6 +125,6 @@ class Tracker:
 def _object(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

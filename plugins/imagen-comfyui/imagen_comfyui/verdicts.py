@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen_comfyui.graph import Graph, Place, title
-from imagen_comfyui.needs import FOLDERS, Missing, lacks_files, listed, nearest, schema
+from imagen_comfyui.loaders import folder_of
+from imagen_comfyui.needs import Missing, lacks_files, listed, nearest, schema
 from imagen_core import ImagenError, RejectedError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Fault(NamedTuple):
     """One thing that the server finds wrong with one node."""
 
     node: str
+    kind: str
     type: str
     message: str
     details: str
@@ -40,19 +42,20 @@ class Ending(NamedTuple):
     pictures: tuple[Mapping[str, str], ...]
 
 
-def refusal(reply: Any, *, who: str, workflow: Workflow, graph: Graph) -> RejectedError:
+def refusal(reply: Any, graph: Graph, *, who: str, workflow: Workflow) -> RejectedError:
     """The error of a prompt that the server did not accept, or accepted only in part."""
     data = reply if isinstance(reply, dict) else {}
     error = data.get("error")
     error = error if isinstance(error, dict) else {"message": str(error or "")}
     found = list(faults(data.get("node_errors")))
-    if error.get("type") in UNKNOWN_CLASS and not found:
+    if str(error.get("type")) in UNKNOWN_CLASS and not found:
         return _unknown_class(error, who, graph)
     missing = [one for fault in found if (one := _missing_file(fault))]
     if missing:
-        return lacks_files(who, workflow, graph, missing)
+        return lacks_files(missing, graph, who=who, workflow=workflow)
     told = [_told(fault, graph) for fault in found]
-    message = "; ".join(told) or _sentence(f"{error.get('message')} {error.get('details') or ''}")
+    plain = " ".join(str(error[key]) for key in ("message", "details") if error.get(key))
+    message = "; ".join(told) or _sentence(plain) or "it does not say why"
     hints = (_hint(fault) for fault in found)
     return RejectedError(
         f"{who} refused the workflow '{workflow.name}': {message}",
@@ -69,6 +72,7 @@ def faults(node_errors: Any) -> Iterator[Fault]:
                 info = error.get("extra_info")
                 yield Fault(
                     str(node),
+                    str(found.get("class_type") or ""),
                     str(error.get("type")),
                     str(error.get("message") or ""),
                     str(error.get("details") or ""),
@@ -100,7 +104,8 @@ def ending(entry: Mapping[str, Any], graph: Graph, *, output: str = "") -> Endin
         told = "somebody interrupted it at the server"
         return Ending(ImagenError(told, hint="make it again"), pictures)
     if status.get("status_str") == "error":
-        told = "; ".join(m for m in status.get("messages") or () if isinstance(m, str))
+        texts = status.get("messages")
+        told = "; ".join(m for m in texts if isinstance(m, str)) if isinstance(texts, list) else ""
         return Ending(
             ImagenError(f"the run failed at the server {_sentence(told)}".rstrip()), pictures
         )
@@ -150,22 +155,25 @@ def _unknown_class(error: Mapping[str, Any], who: str, graph: Graph) -> Rejected
     node = str(info.get("node_id") or "") if isinstance(info, dict) else ""
     if not node and (match := re.search(r"#(\S+?)'", text)):
         node = match[1]
-    if node not in graph:
+    kind = graph[node]["class_type"] if node in graph else ""
+    kind = kind or (str(info.get("class_type") or "") if isinstance(info, dict) else "")
+    if not kind:
         return RejectedError(f"{who} refused the prompt: {_sentence(text)}")
-    kind = graph[node]["class_type"]
+    where = f" (node {node} '{title(graph, node)}')" if node in graph else ""
     return RejectedError(
-        f"{who} has no nodes of the class {kind} (node {node} '{title(graph, node)}')",
+        f"{who} has no nodes of the class {kind}{where}",
         hint="update ComfyUI, or install the custom nodes that bring it",
     )
 
 
 def _missing_file(fault: Fault) -> Missing | None:
     name = str(fault.info.get("input_name") or "")
-    if fault.type != "value_not_in_list" or name not in FOLDERS:
+    folder = folder_of(fault.kind, name)
+    if fault.type != "value_not_in_list" or not folder:
         return None
     offered = listed(fault.info.get("input_config"))
     value = str(fault.info.get("received_value"))
-    return Missing(Place(fault.node, name), value, FOLDERS[name], offered or ())
+    return Missing(Place(fault.node, name), value, folder, offered or ())
 
 
 def _told(fault: Fault, graph: Graph) -> str:

@@ -41,18 +41,25 @@ REOPENED = ""
 class Watch:
     """Listens to the events of one client id. Use it in a `with` block.
 
-    A socket that was opened again and is `quiet` for so many seconds is opened once more: a
+    A socket that was opened `again` and is `quiet` for so many seconds is opened once more: a
     server that notices late that the old one is gone forgets the new one along with it.
     """
 
     def __init__(
-        self, base: str, client_id: str, headers: Mapping[str, str], *, quiet: float
+        self,
+        base: str,
+        client_id: str,
+        *,
+        headers: Mapping[str, str],
+        quiet: float,
+        again: bool = False,
     ) -> None:
         scheme, _, rest = base.partition("://")
-        secure = "wss" if scheme == "https" else "ws"
+        secure = "wss" if scheme.lower() == "https" else "ws"
         self._url = f"{secure}://{rest}/ws?clientId={quote(client_id)}"
         self._headers = headers
         self._quiet = quiet
+        self._again = again
         self._messages: SimpleQueue[Message] = SimpleQueue()
         self._tried = threading.Event()
         self._closing = threading.Event()
@@ -87,22 +94,24 @@ class Watch:
         except Empty:
             return found
 
-    def _run(self) -> None:
-        pause, again = FIRST_PAUSE, False
-        while not self._closing.is_set():
-            if self._listen(again=again):
-                pause = FIRST_PAUSE
-            again = True
-            self._tried.set()
-            self._closing.wait(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a socket over which something may come."""
+        return self._connection is not None
 
-    def _listen(self, *, again: bool) -> bool:
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._closing.is_set():
+            heard = self._listen()
+            self._tried.set()
+            self._again = True
+            self._closing.wait(pause)
+            pause = FIRST_PAUSE if heard else min(pause * 2, LONGEST_PAUSE)
+
+    def _listen(self) -> bool:
         """Take messages until the socket is closed, lost, or quiet; whether there were any."""
-        from websockets.exceptions import WebSocketException
         from websockets.sync.client import connect
 
-        heard = False
         try:
             with connect(
                 self._url,
@@ -111,27 +120,35 @@ class Watch:
                 open_timeout=OPEN_SECONDS,
                 close_timeout=CLOSE_SECONDS,
                 max_size=MAX_MESSAGE,
-            ) as socket:
-                self._connection = socket
-                socket.send(HELLO)
+            ) as connection:
+                self._connection = connection
+                connection.send(HELLO)
                 self._tried.set()
-                if again:
-                    self._messages.put(REOPENED)
-                quiet = 0.0
-                while not self._closing.is_set():
-                    try:
-                        self._messages.put(socket.recv(timeout=LOOK_SECONDS))
-                    except TimeoutError:
-                        quiet += LOOK_SECONDS
-                        if again and quiet >= self._quiet:
-                            return heard
-                    else:
-                        heard, quiet = True, 0.0
-        except (OSError, EOFError, ValueError, WebSocketException):
-            # Whatever it is, progress is all that is lost; HTTP tells the rest.
-            return heard
+                return self._take_all(connection)
+        except Exception:  # noqa: BLE001 - progress is all that is lost; HTTP tells the rest
+            return False
         finally:
             self._connection = None
+
+    def _take_all(self, connection: ClientConnection) -> bool:
+        from websockets.exceptions import ConnectionClosed
+
+        if self._again:
+            self._messages.put(REOPENED)
+        heard, silent = False, 0.0
+        while not self._closing.is_set():
+            try:
+                self._messages.put(connection.recv(timeout=LOOK_SECONDS))
+            except TimeoutError:
+                silent += LOOK_SECONDS
+                if self._again and silent >= self._quiet:
+                    # Once more, and later each time: it may be a model that takes long to load.
+                    self._quiet *= 2
+                    return heard
+            except ConnectionClosed:
+                return heard
+            else:
+                heard, silent = True, 0.0
         return heard
 
 
@@ -141,7 +158,7 @@ def decode(message: Message) -> dict[str, Any] | None:
         return None
     try:
         event = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     sound = isinstance(event, dict) and isinstance(event.get("data"), dict)
     return event if sound else None

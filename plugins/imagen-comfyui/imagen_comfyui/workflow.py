@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imagen_comfyui.graph import Graph, image_number, placeholders, read_graph
-from imagen_comfyui.manifest import Manifest
-from imagen_core import ConfigError, ConfigErrors, read_yaml, suggestion
+from imagen_comfyui.manifest import Manifest, Parameter
+from imagen_core import (
+    ConfigError,
+    ConfigErrors,
+    UsageError,
+    check_param,
+    expand_home,
+    read_yaml,
+    suggestion,
+)
 
 PACKS = "imagen.workflows"
 """The entry-point group of packs; each entry names a package with the files in it."""
@@ -49,7 +57,7 @@ def locate(name: str, folder: Path) -> Found:
     own = folder / f"{name}.json"
     if not _is_path(name) and own.is_file():
         return Found(name, own, "yours")
-    path = Path(name).expanduser()
+    path = expand_home(name)
     if _is_path(name) and path.is_file():
         return Found(path.stem, path, "path")
     if _is_path(name):
@@ -75,9 +83,7 @@ def read_workflow(found: Found) -> Workflow:
     graph = read_graph(found.file)
     described = found.file.with_suffix(".yaml")
     if described.is_file():
-        manifest = read_yaml(described, Manifest)
-        _check(manifest, graph, described)
-        return Workflow(found.name, graph, manifest, found.file)
+        return Workflow(found.name, graph, read_manifest(described, graph), found.file)
     if placeholders(graph):
         return Workflow(found.name, graph, Manifest(), found.file)
     from imagen_comfyui.mapping import map_graph
@@ -86,25 +92,58 @@ def read_workflow(found: Found) -> Workflow:
     return Workflow(found.name, mapped.graph, mapped.manifest, found.file)
 
 
-def _check(manifest: Manifest, graph: Graph, file: Path) -> None:
-    """Refuse a manifest that speaks of what its graph does not have."""
+def read_manifest(file: Path, graph: Graph) -> Manifest:
+    """The manifest of this graph; a ConfigError tells all that is wrong with it."""
+    manifest = read_yaml(file, Manifest)
+    found = _faults(manifest, graph)
+    problems = [ConfigError(told, key=key, file=str(file)) for key, told in found]
+    if problems:
+        raise ConfigErrors.of(problems)
+    return manifest
+
+
+def _faults(manifest: Manifest, graph: Graph) -> Iterator[tuple[str, str]]:
+    """What a manifest says that its graph does not have, or that contradicts itself."""
     used = placeholders(graph)
     named = {f"parameters.{name}": name for name in manifest.parameters}
     named |= {f"models[{n}]": m.placeholder for n, m in enumerate(manifest.models) if m.placeholder}
-    problems = [
-        ConfigError(f"the graph has no placeholder ${{{name}}}", key=key, file=str(file))
-        for key, name in named.items()
-        if name not in used
-    ]
+    for key, name in named.items():
+        if name not in used:
+            yield key, f"the graph has no placeholder ${{{name}}}"
+    for name, parameter in manifest.parameters.items():
+        if problem := _default_problem(name, parameter):
+            yield f"parameters.{name}", problem
+    if manifest.size.problem():
+        yield "size", manifest.size.problem()
+    if manifest.output and str(manifest.output) not in graph:
+        yield "output", f"the graph has no node '{manifest.output}'"
+    yield from _claims(manifest, graph)
+
+
+def _default_problem(name: str, parameter: Parameter) -> str:
+    low, high = parameter.minimum, parameter.maximum
+    if low is not None and high is not None and low > high:
+        return f"its minimum {low:g} is over its maximum {high:g}"
+    try:
+        if parameter.default is not None:
+            check_param(parameter.param(name), parameter.default)
+    except UsageError as error:
+        return f"its default does not fit: {error.message}"
+    return ""
+
+
+def _claims(manifest: Manifest, graph: Graph) -> Iterator[tuple[str, str]]:
+    """What a manifest says of its graph for its readers, and is not so."""
+    used = placeholders(graph)
     takes = sum(image_number(name) is not None for name in used)
     if manifest.images not in (None, takes):
-        told = f"the graph takes {takes} input images, not {manifest.images}"
-        problems.append(ConfigError(told, key="images", file=str(file)))
-    if manifest.output and manifest.output not in graph:
-        told = f"the graph has no node '{manifest.output}'"
-        problems.append(ConfigError(told, key="output", file=str(file)))
-    if problems:
-        raise ConfigErrors.of(problems)
+        yield "images", f"the graph takes {takes} input images, not {manifest.images}"
+    if manifest.negative not in (None, "negative" in used):
+        there = "has" if "negative" in used else "has no"
+        yield "negative", f"the graph {there} place for a negative prompt"
+    classes = {str(node["class_type"]) for node in graph.values()}
+    if manifest.nodes and (differ := classes ^ set(manifest.nodes)):
+        yield "nodes", f"they are not those of the graph: {', '.join(sorted(differ))}"
 
 
 def everything(folder: Path) -> Iterator[Found]:
@@ -132,7 +171,7 @@ def _of_pack(package: str, source: str) -> dict[str, Found]:
 
     try:
         spec = find_spec(package)
-    except (ImportError, ValueError):
+    except Exception:  # noqa: BLE001 - the package above it is imported for that, and may raise
         return {}
     folders = spec.submodule_search_locations or () if spec else ()
     return {found.name: found for folder in folders for found in _in_folder(Path(folder), source)}

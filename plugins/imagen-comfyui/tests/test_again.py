@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -70,11 +72,20 @@ def test_attempt_that_the_server_lost_is_made_anew(
 
 
 def test_fully_cached_run_gives_its_picture(
-    server: FakeComfyUI, make: Any, ask: Any, images: Any
+    server: FakeComfyUI, make: Any, ask: Any, images: Any, tmp_path: Path
 ) -> None:
-    fixed = {"10.filename_prefix": "same"}
+    graph = {
+        "1": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 5},
+        },
+        "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        "3": {"class_type": "PrimitiveString", "inputs": {"value": "${prompt}"}},
+    }
+    (tmp_path / "w.json").write_text(json.dumps(graph))
+    backend = make(workflow=str(tmp_path / "w.json"))
 
-    first, second = (images(make(), ask(params=fixed)) for _ in range(2))
+    first, second = (images(backend, ask()) for _ in range(2))
 
     assert [i.data for i in first] == [i.data for i in second]
-    assert len(server.images.output) == 1
+    assert len(server.images.temp) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -10,9 +10,6 @@ from imagen_comfyui.testing import FakeComfyUI
 from imagen_core import (
     ImagenError,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.mark.parametrize("step", [0, 1])

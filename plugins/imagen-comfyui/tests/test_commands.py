@@ -61,7 +61,11 @@ def test_generate_prints_the_path_and_keeps_what_made_it(
         (("-p", "nothing=1"), 2, "hint: it has: base_shift, batch_size, cfg, clip_l, "),
         (("-p", "sampler=eulr"), 4, "hint: sampler_name takes euler, "),
         (("-p", "unet=none.safetensors"), 4, "lacks the file 'none.safetensors'"),
-        (("-p", "7.width=99999"), 4, "node 7 'Latent size': Value 99999 bigger than max"),
+        (("-p", "8.denoise=7"), 4, "node 8 'Sampler': Value 7.0 bigger than max of 1.0"),
+        (("-p", "7.width=512"), 2, "the input 7.width is the placeholder ${width}"),
+        (("-p", "8.cfg=5"), 2, "hint: set it with -p cfg=VALUE"),
+        (("-p", "steps=5"), 2, "hint: use --steps"),
+        (("-p", "filename_prefix=../x"), 2, "leads out of the server's output folder"),
     ],
 )
 def test_what_can_not_work_is_told(
@@ -366,7 +370,7 @@ def test_import_of_what_is_no_graph_is_exit_2(
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("name", ["../up", "a b", "", ".hidden", "a/b"])
+@pytest.mark.parametrize("name", ["../up", "a b", "", ".hidden", "a/b", "a.json"])
 def test_import_takes_no_odd_name(imagen: Any, configured: Any, tmp_path: Path, name: str) -> None:
     configured()
     export = tmp_path / "a b.json"

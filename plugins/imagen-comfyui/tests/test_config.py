@@ -25,6 +25,7 @@ def validate(imagen: Any, tmp_path: Path, block: str) -> str:
         "workflow: sd35-medium, negative: dogs, size: 512x512",
         "width: 512, height: 768",
         "params: {batch_size: 2, 8.denoise: 0.5}",
+        "url: 'HTTP://box:8188', filename_prefix: fox..v2",
         "workflow: sd15-img2img, image: there.png, denoise: 0.4",
         "api_key_env: COMFY_KEY, preview_method: auto, timeout: 30, queue_timeout: 1.5",
     ],
@@ -36,10 +37,15 @@ def test_block_that_is_fine(imagen: Any, tmp_path: Path, block: str) -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ("url: 'box:8188'", "flux: url: expected http://HOST:PORT, got 'box:8188'"),
-        ("url: 'ftp://box'", "flux: url: expected http://HOST:PORT, got 'ftp://box'"),
-        ("url: 'http://box/?a=b'", "flux: url: expected http://HOST:PORT"),
-        ("url: ''", "flux: url: expected http://HOST:PORT, got ''"),
+        ("url: 'box:8188'", "flux.url: expected http://HOST:PORT, got 'box:8188'"),
+        ("url: 'ftp://box'", "flux.url: expected http://HOST:PORT, got 'ftp://box'"),
+        ("url: 'http://box/?a=b'", "flux.url: expected http://HOST:PORT; a key"),
+        ("url: 'http://:8188'", "flux.url: expected http://HOST:PORT, got 'http://:8188'"),
+        ("url: 'http://a:b'", "flux.url: expected http://HOST:PORT, got 'http://a:b'"),
+        ("url: 'http://a:99999'", "flux.url: expected http://HOST:PORT, got"),
+        ("url: 'http://[::1'", "flux.url: expected http://HOST:PORT, got"),
+        ("url: 'http://a..b'", "flux.url: expected http://HOST:PORT, got"),
+        ("url: ''", "flux.url: expected http://HOST:PORT, got ''"),
         ("url: 5", "flux.url: expected str, got int"),
         ("workflow: flux1-schnel", "flux.workflow: there is no workflow 'flux1-schnel'"),
         ("workflow: /none.json", "flux.workflow: there is no workflow at /none.json"),
@@ -50,13 +56,24 @@ def test_block_that_is_fine(imagen: Any, tmp_path: Path, block: str) -> None:
         ("cfg: 101", "flux.cfg: the parameter cfg is at least 0 and at most 100; got 101.0"),
         ("cgf: 1", "flux.cgf: unknown key"),
         ("negative: dogs", "flux.negative: the workflow 'flux1-schnell' has no placeholder"),
-        ("size: big", "flux.size: expected str matching regex"),
-        ("size: 64x64, width: 64", "flux: size and width or height are one thing"),
+        ("size: big", "flux.size: expected WIDTHxHEIGHT, got 'big'"),
+        ("size: 64x64, width: 64", "flux.size: this and width or height are one thing"),
         ("params: {shift: 3}", "flux.params.shift: the workflow 'flux1-schnell' has no such"),
         ("params: [1]", "flux.params: expected keys and values, got a list"),
-        ("filename_prefix: ../up", "flux: filename_prefix: '../up' leads out of the server's"),
-        ("filename_prefix: /root", "flux: filename_prefix: '/root' leads out of the server's"),
+        (
+            "filename_prefix: ../up",
+            "flux.filename_prefix: the prefix '../up' leads out",
+        ),
+        (
+            "filename_prefix: /root",
+            "flux.filename_prefix: the prefix '/root' leads out",
+        ),
         ("timeout: 0", "flux.timeout: expected float > 0"),
+        ("size: 1x1", "flux.size: the workflow 'flux1-schnell' makes pictures of 16 to 16384"),
+        ("width: 511", "flux.width: the workflow 'flux1-schnell' makes pictures of 16 to 16384"),
+        ("seed: 9223372036854775808", "flux.seed: expected int <= 9223372036854775807"),
+        ("api_key_env: sk-0123", "flux.api_key_env: expected the name of an environment variable"),
+        ("params: {8.cfg: 2}", "flux.params.8.cfg: this input is the placeholder ${cfg}"),
         ("preview_method: best", "flux.preview_method: expected one of '', none, auto"),
     ],
 )
@@ -72,10 +89,22 @@ def test_every_problem_of_a_block_is_told_at_once(imagen: Any, tmp_path: Path) -
     assert told.count("imagen: error: ") == 4
 
 
-def test_credentials_in_the_url_are_refused_and_not_repeated(imagen: Any, tmp_path: Path) -> None:
-    told = validate(imagen, tmp_path, "url: 'http://ada:hunter2@box:8188'")
+@pytest.mark.parametrize(
+    "block",
+    [
+        "url: 'http://ada:hunter2@box:8188'",
+        "url: 'ada:hunter2@box:8188'",
+        "url: 'http://ada:pa/hunter2@box'",
+        "url: 'http://box/?token=hunter2'",
+        "api_key_env: sk-hunter2",
+    ],
+)
+def test_what_may_be_a_secret_is_refused_and_not_repeated(
+    imagen: Any, tmp_path: Path, block: str
+) -> None:
+    told = validate(imagen, tmp_path, block)
 
-    assert "got 'http://***@box:8188'; credentials belong in a variable that api_key_env" in told
+    assert "imagen: error: FILE:2: backends.flux." in told
     assert "hunter2" not in told
 
 

@@ -14,6 +14,7 @@ import pytest
 from msgspec import Struct
 
 import imagen_comfyui
+from imagen_comfyui.backend import ComfyBackend
 from imagen_comfyui.config import ComfyConfig
 from imagen_comfyui.manifest import FILES, GIVEN, TYPES, Manifest, Model, Parameter, Size
 from imagen_comfyui.testing import FakeComfyUI
@@ -182,8 +183,7 @@ class World(NamedTuple):
         request = self.ask(images=(reference(self.png),) * images, params=params or {})
         backend = self.make(**block)
         backend.check(request)
-        events: Iterator[Event] = backend.generate(request)
-        return events
+        yield from backend.generate(request)
 
     def held(self) -> Iterator[Event]:
         """A picture that the server has begun, and holds."""
@@ -264,7 +264,7 @@ def without_class(world: World) -> Told:
 def unknown_class(_: World) -> Told:
     flux = find_workflow("flux1-schnell", NOWHERE)
     reply = {"error": {"type": "invalid_prompt", "message": "Cannot execute: a node is missing."}}
-    error = refusal(reply, who="ComfyUI at http://box", workflow=flux, graph=flux.graph)
+    error = refusal(reply, flux.graph, who="ComfyUI at http://box", workflow=flux)
     return Told(error.exit_code, str(error))
 
 
@@ -335,6 +335,14 @@ def cancelled_in_vain(world: World) -> Told:
     return Told(run.failure.error().exit_code, run.notes[-1].text)
 
 
+def bad_key(world: World) -> Told:
+    app = isolated_app(world.folder, environment={"KEY": "é"})
+    config = ComfyConfig(url=world.server.url, api_key_env="KEY")
+    backend = ComfyBackend(config, app.context)
+    app.close()
+    return told_by(backend.generate(world.ask()))
+
+
 def corrupt(world: World) -> Told:
     world.server.corrupt_view(times=9)
     return world.fails()
@@ -395,15 +403,34 @@ CASES: dict[str, Callable[[World], Told]] = {
     "ComfyUI at … answered 413 …": failing(
         "POST /upload/image", 413, images=1, workflow="sd15-img2img"
     ),
-    "ComfyUI at … did not say where it put the input image": failing(
+    "ComfyUI at … answers … in another way than ComfyUI does": failing(
         "POST /upload/image", 200, body=b"{}", images=1, workflow="sd15-img2img"
     ),
-    "…: url: expected http://HOST:PORT, got '…'": lambda world: world.validates("url: box"),
-    "…: size and width or height are one thing: give only one of them": lambda world: (
-        world.validates("size: 64x64, width: 64")
+    "ComfyUI at … answered 404 to …: no ComfyUI is there": failing("GET /queue", 404),
+    "ComfyUI at … gives prompts ids of its own, so none could be found again": failing(
+        "POST /prompt", 200, body=b'{"prompt_id": "7", "number": 1, "node_errors": {}}'
     ),
-    "…: filename_prefix: '…' leads out of the server's output folder": lambda world: (
-        world.validates("filename_prefix: ../up")
+    "the key for ComfyUI at … has a character that no header takes": bad_key,
+    "….url: expected http://HOST:PORT, got '…'": lambda world: world.validates("url: box"),
+    "….url: expected http://HOST:PORT; a key belongs in a variable that api_key_env names": (
+        lambda world: world.validates("url: 'http://a:b@box'")
+    ),
+    "….api_key_env: expected the name of an environment variable": lambda world: world.validates(
+        "api_key_env: sk-0123"
+    ),
+    "….size: expected WIDTHxHEIGHT, got '…'": lambda world: world.validates("size: big"),
+    "….size: this and width or height are one thing": lambda world: world.validates(
+        "size: 64x64, width: 64"
+    ),
+    "the prefix '…' leads out of the server's output folder": lambda world: world.fails(
+        params={"filename_prefix": "../up"}
+    ),
+    "the input … is the placeholder ${…}": lambda world: world.fails(params={"8.cfg": 2}),
+    "….params.…: this input is the placeholder ${…}": lambda world: world.validates(
+        "params: {8.cfg: 2}"
+    ),
+    "the input image … is damaged: …": lambda world: world._replace(png=world.png[:60]).fails(
+        images=1, workflow="sd15-img2img"
     ),
     "…: there is no workflow '…'": lambda world: world.validates("workflow: flux9"),
     "…: there is no workflow at …": lambda world: world.validates("workflow: ./none.json"),
@@ -459,8 +486,8 @@ CASES: dict[str, Callable[[World], Told]] = {
         workflow=world.file(SMALL, "output: '1'")
     ),
     "ComfyUI at … made …, and has it no more": failing("GET /view", 404),
-    "ComfyUI at … gives a damaged picture (…) each time: …": corrupt,
-    "the picture is made, but …": failing("GET /view", 403),
+    "the picture is made, but … gives it damaged each time: …": corrupt,
+    "the picture is made, but …": failing("GET /view", 400),
     "the picture is all black: …": black,
 }
 

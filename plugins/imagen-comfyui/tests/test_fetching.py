@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,10 +12,8 @@ from imagen_core import (
     Image,
     ImagenError,
     Remark,
+    UnavailableError,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def test_truncated_download_is_fetched_again(
@@ -39,8 +37,10 @@ def test_picture_that_stays_damaged_is_an_error_that_names_it(
 ) -> None:
     server.corrupt_view(times=9)
 
-    with pytest.raises(ImagenError, match=r"damaged picture .*output/imagen/.*_00001_\.png"):
+    with pytest.raises(ImagenError, match=r"made, but .* damaged each time") as caught:
         images(make(), ask())
+
+    assert "it is on the server as output/imagen/" in caught.value.hint
 
 
 def test_5xx_of_view_is_tried_again(server: FakeComfyUI, make: Any, ask: Any, images: Any) -> None:
@@ -49,7 +49,9 @@ def test_5xx_of_view_is_tried_again(server: FakeComfyUI, make: Any, ask: Any, im
     assert len(images(make(), ask())) == 1
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, ImagenError), (403, ImagenError)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, ImagenError), (403, CredentialsError), (503, UnavailableError)]
+)
 def test_4xx_of_view_says_that_the_picture_is_made(
     server: FakeComfyUI, make: Any, ask: Any, images: Any, status: int, kind: Any
 ) -> None:

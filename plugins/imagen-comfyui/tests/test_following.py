@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,9 +14,6 @@ from imagen_core import (
     Progress,
     UnavailableError,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def test_without_a_websocket_the_history_is_enough(

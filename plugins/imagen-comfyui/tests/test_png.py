@@ -123,7 +123,7 @@ def test_the_graph_of_a_picture_is_read(part):
 
 
 def test_a_number_that_is_none_is_tolerated():
-    text = '{"1": {"class_type": "A", "inputs": {"x": NaN}}}'
+    text = '{"1": {"class_type": "A", "inputs": {}, "is_changed": [NaN]}}'
 
     assert read_png_graph(with_text("prompt", text), "a.png")["1"]["class_type"] == "A"
 

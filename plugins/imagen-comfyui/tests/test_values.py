@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from imagen_comfyui.block import settings
 from imagen_comfyui.config import ComfyConfig
 from imagen_comfyui.graph import fill, parse_graph, placeholders
 from imagen_comfyui.manifest import FILES, GIVEN, TYPES, Manifest
-from imagen_comfyui.values import build, own_prefix, settings
+from imagen_comfyui.values import build, own_prefix
 from imagen_comfyui.workflow import Workflow, find_workflow
 from imagen_core import ConfigError, InputImage, UsageError
 
@@ -107,7 +108,9 @@ def test_node_input_beats_its_placeholder() -> None:
 def test_block_beats_manifest_and_param_beats_block(ask: Any) -> None:
     workflow = find_workflow("flux1-schnell", NOWHERE)
     values = settings(workflow, ComfyConfig(cfg=2, params={"batch_size": 3}))
-    graph = build(workflow, values, ask(params={"cfg": 3.5, "10.filename_prefix": "x"}), {})
+    graph = build(
+        workflow, ask(params={"cfg": 3.5, "10.filename_prefix": "x"}), values=values, images={}
+    )
 
     assert (values["cfg"], values["sampler"], values["batch_size"]) == (2.0, "euler", 3)
     assert (graph["8"]["inputs"]["cfg"], graph["10"]["inputs"]["filename_prefix"]) == (3.5, "x")
@@ -151,31 +154,16 @@ def test_bad_value_in_the_block_is_told_by_its_key(block: Any, key: str, message
     assert caught.value.hint or "the parameter" in caught.value.message
 
 
-def test_what_is_typed_beats_a_node_input_of_the_block(ask: Any) -> None:
-    workflow = find_workflow("flux1-schnell", NOWHERE)
-    values = settings(workflow, ComfyConfig(params={"8.cfg": 9}))
-
-    def cfg(**params: Any) -> Any:
-        return build(workflow, values, ask(params=params), {})["8"]["inputs"]["cfg"]
-
-    assert (cfg(), cfg(cfg=3.0), cfg(**{"8.cfg": 4.0}), cfg(cfg=3.0, **{"8.cfg": 4.0})) == (
-        9.0,
-        3.0,
-        4.0,
-        4.0,
-    )
-
-
 def test_prompt_and_negative_of_the_block_stand_in_for_none(ask: Any) -> None:
     workflow = workflow_of(text="${prompt}", no="${negative}")
     values = settings(workflow, ComfyConfig(prompt="usual", negative="dogs"))
 
-    assert build(workflow, values, ask(prompt="", typed_prompt=""), {}) == graph_of(
+    assert build(workflow, ask(prompt="", typed_prompt=""), values=values, images={}) == graph_of(
         text="usual", no="dogs"
     )
-    assert build(workflow, values, ask(prompt="a cat", negative="cars"), {}) == graph_of(
-        text="a cat", no="cars"
-    )
+    assert build(
+        workflow, ask(prompt="a cat", negative="cars"), values=values, images={}
+    ) == graph_of(text="a cat", no="cars")
 
 
 # Names of files
@@ -192,7 +180,7 @@ def test_prefix_is_this_runs_own(prefix: str, own: str) -> None:
 def test_fixed_prefix_of_a_graph_becomes_this_runs_own_too(ask: Any) -> None:
     workflow = workflow_of(filename_prefix="ComfyUI", text="${prompt}")
 
-    graph = build(workflow, {}, ask(id=ID), {})
+    graph = build(workflow, ask(id=ID), values={}, images={})
 
     assert graph["1"]["inputs"]["filename_prefix"] == f"ComfyUI-{ID}"
 
@@ -200,7 +188,7 @@ def test_fixed_prefix_of_a_graph_becomes_this_runs_own_too(ask: Any) -> None:
 def test_prefix_that_was_set_by_hand_stays(ask: Any) -> None:
     workflow = workflow_of(filename_prefix="ComfyUI", text="${prompt}")
 
-    graph = build(workflow, {}, ask(params={"1.filename_prefix": "here"}), {})
+    graph = build(workflow, ask(params={"1.filename_prefix": "here"}), values={}, images={})
 
     assert graph["1"]["inputs"]["filename_prefix"] == "here"
 
@@ -212,8 +200,8 @@ def test_prefix_that_was_set_by_hand_stays(ask: Any) -> None:
     ("fields", "message", "hint"),
     [
         ({"width": 1000, "height": 1000}, "in multiples of 16; 1000x1000 is none", "992x992"),
-        ({"width": 1000}, "1000x48 is none", "the nearest is --size 992x48"),
-        ({"height": 8}, "64x8 is none", "the nearest is --size 64x16"),
+        ({"width": 1000}, "1000x48 is none", "the nearest is 992x48"),
+        ({"height": 8}, "64x8 is none", "the nearest is 64x16"),
         ({"steps": 10001}, "the parameter steps is at least 1 and at most 10000", ""),
         (
             {"images": (InputImage(name="a", mime="image/png", sha256="0", size=1),)},
@@ -248,12 +236,14 @@ def test_graph_without_a_place_for_the_prompt_is_refused(
     make: Any, ask: Any, tmp_path: Path
 ) -> None:
     file = tmp_path / "odd.json"
-    file.write_text(json.dumps(graph_of(value="${seed}", other="x")))
+    file.write_text(json.dumps(graph_of(seed="${seed}", text="x", cfg=5)))
     backend = make(workflow=str(file))
 
     with pytest.raises(UsageError, match="has no place for the prompt"):
         backend.check(ask())
-    backend.check(ask(params={"1.other": "a cat"}))
+    with pytest.raises(UsageError, match="has no place for the prompt"):
+        backend.check(ask(params={"1.cfg": 6}))
+    backend.check(ask(params={"1.text": "a cat"}))
 
 
 # Reading graphs
@@ -268,6 +258,9 @@ def test_graph_without_a_place_for_the_prompt_is_refused(
         ('{"nodes": [], "links": []}', "ComfyUI's format for its editor"),
         ('{"1": {"inputs": {}}}', "the node '1' has no class_type"),
         ('{"1": 5}', "the node '1' has no class_type"),
+        ('{"1": {"class_type": "A"}, "1": {"class_type": "B"}}', "the key '1' stands twice"),
+        ('{"1": {"class_type": "A", "inputs": {"x": NaN}}}', "the input 1.x is nan"),
+        ('{"1": {"class_type": "A", "inputs": {"x": "\\ud800"}}}', "not valid Unicode"),
         ('{"1": {"class_type": "A", "inputs": []}}', "the inputs of the node '1' are no object"),
         ('{"prompt": {"1": {"class_type": "A"}}}', "the node 'prompt' has no class_type"),
         ("[" * 100_000, "nested too deeply"),

@@ -58,7 +58,8 @@ def test_missing_model_names_file_folder_source_and_what_is_near(error: bool) ->
     assert found.hint == (
         "put flux1-schnell.safetensors into models/diffusion_models: "
         "https://huggingface.co/Comfy-Org/flux1-schnell has it as flux1-schnell.safetensors; "
-        "near it there: flux1-schnell.safetensors, flux-2-klein-4b.safetensors; "
+        "near it there: flux1-schnell.safetensors, flux-2-klein-4b.safetensors "
+        "(set unet to take another one); "
         "docs/setup-comfyui.md has the files of each workflow"
     )
     assert found.exit_code == 4

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, count
 from typing import Any, NamedTuple
 
-from imagen_comfyui.graph import EXPORT_HINT, Graph, Place, parse_graph, placeholder_of
+from imagen_comfyui.graph import (
+    EXPORT_HINT,
+    Graph,
+    Place,
+    image_number,
+    parse_graph,
+    placeholder_of,
+)
 from imagen_comfyui.manifest import Manifest, Size
 from imagen_comfyui.mapping.draft import WANTED, Draft
 from imagen_comfyui.mapping.files import Loaded, loaded, models
@@ -82,7 +89,7 @@ def _mapped(draft: Draft, files: list[Loaded]) -> Mapped:
         models=models(files),
         nodes=tuple(sorted({kind(draft.graph, node) for node in draft.graph})),
         negative=True if "negative" in mapped else draft.negative,
-        images=sum(_is_image(name) for name in mapped),
+        images=sum(image_number(name) is not None for name in mapped),
     )
     reasons, notes = draft.reasons(mapped), tuple(draft.notes)
     return Mapped(draft.written(), manifest, mapped, reasons, draft.values, notes)
@@ -258,7 +265,3 @@ def _map_prefix(draft: Draft) -> None:
     ]
     same = [place for place in places if value(graph, place) == value(graph, places[0])]
     draft.put("filename_prefix", same)
-
-
-def _is_image(name: str) -> bool:
-    return name.rstrip("0123456789") == "image"

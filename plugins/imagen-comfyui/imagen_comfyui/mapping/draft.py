@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -94,5 +95,6 @@ def _parameter(name: str, default: Any) -> Parameter:
     if default is None or known.minimum is None or known.maximum is None:
         return replace(known, default=default)
     low, high = min(known.minimum, default), max(known.maximum, default)
-    default = float(default) if known.type == "float" else default
+    with contextlib.suppress(OverflowError):  # a whole number of hundreds of digits
+        default = float(default) if known.type == "float" else default
     return replace(known, default=default, minimum=low, maximum=high)

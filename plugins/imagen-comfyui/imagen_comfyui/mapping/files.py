@@ -8,42 +8,16 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from imagen_comfyui.graph import Graph, Place, placeholder_of
+from imagen_comfyui.loaders import folder_of
 from imagen_comfyui.manifest import Model
 from imagen_comfyui.mapping.walk import TEXT, given, kind, literal, value
 
-_CHECKPOINT = {"ckpt_name": "checkpoints"}
-_UNET = {"unet_name": "diffusion_models"}
-_ENCODERS = {f"clip_name{number}": "text_encoders" for number in (1, 2, 3, 4)}
-_LOADERS = {
-    "CheckpointLoader": _CHECKPOINT,
-    "CheckpointLoaderSimple": _CHECKPOINT,
-    "CLIPLoader": {"clip_name": "text_encoders"},
-    "CLIPLoaderGGUF": {"clip_name": "text_encoders"},
-    "CLIPVisionLoader": {"clip_name": "clip_vision"},
-    "ControlNetLoader": {"control_net_name": "controlnet"},
-    "DiffControlNetLoader": {"control_net_name": "controlnet"},
-    "DualCLIPLoader": _ENCODERS,
-    "DualCLIPLoaderGGUF": _ENCODERS,
-    "GLIGENLoader": {"gligen_name": "gligen"},
-    "HypernetworkLoader": {"hypernetwork_name": "hypernetworks"},
-    "ImageOnlyCheckpointLoader": _CHECKPOINT,
-    "LoraLoader": {"lora_name": "loras"},
-    "LoraLoaderModelOnly": {"lora_name": "loras"},
-    "QuadrupleCLIPLoader": _ENCODERS,
-    "StyleModelLoader": {"style_model_name": "style_models"},
-    "TripleCLIPLoader": _ENCODERS,
-    "TripleCLIPLoaderGGUF": _ENCODERS,
-    "UNETLoader": _UNET,
-    "UnetLoaderGGUF": _UNET,
-    "UpscaleModelLoader": {"model_name": "upscale_models"},
-    "VAELoader": {"vae_name": "vae"},
-    "unCLIPCheckpointLoader": _CHECKPOINT,
-}
 _PLACEHOLDERS = {
     "ckpt_name": "checkpoint",
     "unet_name": "unet",
     "vae_name": "vae",
 }
+_ENCODER = re.compile(r"clip_name\d")
 _BY_NAME = {"clip_l": "clip_l", "clip_g": "clip_g", r"(?<![a-z])t5": "t5xxl"}
 _BUILT_IN = ("pixel_space", "taesd", "taesdxl", "taesd3", "taef1")
 """What a VAELoader offers that is no file."""
@@ -81,8 +55,8 @@ def models(files: Iterable[Loaded]) -> tuple[Model, ...]:
 
 
 def _of_node(graph: Graph, node: str) -> Iterator[Loaded]:
-    for key, folder in _LOADERS.get(kind(graph, node), {}).items():
-        if key not in given(graph, node):
+    for key in given(graph, node):
+        if not (folder := folder_of(kind(graph, node), key)):
             continue
         place = literal(graph, Place(node, key), TEXT)
         if place and (file := value(graph, place)) and file not in _BUILT_IN:
@@ -93,7 +67,7 @@ def _placeholder(graph: Graph, place: Place, node: str, key: str) -> str:
     file = value(graph, place)
     if name := placeholder_of(file):
         return name
-    if key in _ENCODERS:
+    if _ENCODER.fullmatch(key):
         named = (name for part, name in _BY_NAME.items() if re.search(part, file.lower()))
         return next(named, "")
     if key == "clip_name":

@@ -1,0 +1,56 @@
+"""Whether the bytes of a picture are whole, and whether there is anything to be seen in it."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from imagen_comfyui.png import SIGNATURE, chunks
+from imagen_core import image_header
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+SUSPICIOUS = 50
+"""A picture in which a byte stands for more pixels than this may be of one colour."""
+LARGEST = 50_000_000
+"""So many pixels are decoded for a look at them, and no more."""
+
+
+def damage(data: bytes) -> str:
+    """What is wrong with the bytes of a picture, or an empty string."""
+    try:
+        if not data.startswith(SIGNATURE):
+            _decode(data)
+        elif not {b"IHDR", b"IDAT"} <= {kind for kind, _ in chunks(data)}:
+            return "it is a PNG without a picture"
+    except ValueError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - a decoder may raise anything
+        return f"it can't be decoded ({type(error).__name__})"
+    return ""
+
+
+def is_black(data: bytes) -> bool:
+    """Whether every pixel of a PNG is black, which is what a model makes of a number overflow."""
+    header = image_header(data)
+    if header is None or not data.startswith(SIGNATURE):
+        return False
+    try:
+        if header.width * header.height > LARGEST:
+            return False
+        packed = sum(len(content) for kind, content in chunks(data) if kind == b"IDAT")
+        if packed * SUSPICIOUS > header.width * header.height + SUSPICIOUS * 64:
+            return False  # whatever it shows, it is no single colour
+        extrema = _decode(data).convert("RGB").getextrema()
+    except Exception:  # noqa: BLE001 - it is saved, and what can't be decoded is no black picture
+        return False
+    return all(band == (0, 0) for band in extrema)
+
+
+def _decode(data: bytes) -> Picture:
+    from PIL import Image
+
+    with Image.open(BytesIO(data)) as picture:
+        picture.load()
+        return picture.copy()
