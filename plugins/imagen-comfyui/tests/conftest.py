@@ -7,8 +7,10 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
+from comfy_stage import stage
 from imagen_comfyui.backend import ComfyBackend, Patience
 from imagen_comfyui.config import ComfyConfig
 from imagen_comfyui.testing import FakeComfyUI
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     Make = Callable[..., ComfyBackend]
     Events = Generator[Event, None, None]
 
+__all__ = ["stage"]
+
 QUICK = Patience(poll=0.001, offline=0.3)
 
 
@@ -29,6 +33,13 @@ QUICK = Patience(poll=0.001, offline=0.3)
 def server() -> Iterator[FakeComfyUI]:
     with FakeComfyUI() as fake:
         yield fake
+    assert fake.errors == []
+
+
+@pytest.fixture
+def web(server: FakeComfyUI) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url) as client:
+        yield client
 
 
 @pytest.fixture

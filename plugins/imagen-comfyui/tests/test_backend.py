@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from comfy_images import image_of
 from imagen_comfyui import png as chunks
 from imagen_comfyui.graph import fill
 from imagen_comfyui.testing import FakeComfyUI
@@ -16,16 +17,8 @@ from imagen_comfyui.workflow import find_workflow
 from imagen_core import (
     Accepted,
     ConfigError,
-    InputImage,
     RejectedError,
 )
-
-
-def image_of(data: bytes, name: str = "ref.png") -> InputImage:
-    from hashlib import sha256
-
-    digest = sha256(data).hexdigest()
-    return InputImage(name=name, mime="image/png", sha256=digest, size=len(data), data=data)
 
 
 def test_every_value_is_in_the_right_input_of_flux1(

@@ -6,71 +6,15 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
-from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from comfy_small import PEM, graph, history, listening, submit, threads, until, until_closed
 from imagen_comfyui.testing import FakeComfyUI
-
-PEM = str(Path(__file__).parent / "transcripts" / "localhost.pem")
-
-
-def graph(*, seed=1, prefix="x"):
-    """A graph that samples in three steps."""
-    sampling = {"seed": seed, "steps": 3, "cfg": 7.0, "denoise": 1.0}
-    sampling |= {"sampler_name": "euler", "scheduler": "normal"}
-    links = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0]}
-    size = {"width": 64, "height": 64, "batch_size": 1}
-    nodes = [
-        ("CheckpointLoaderSimple", {"ckpt_name": "v1-5-pruned-emaonly-fp16.safetensors"}),
-        ("CLIPTextEncode", {"clip": ["1", 1], "text": "a cube"}),
-        ("EmptyLatentImage", size),
-        ("KSampler", {**sampling, **links, "latent_image": ["3", 0]}),
-        ("VAEDecode", {"samples": ["4", 0], "vae": ["1", 2]}),
-        ("SaveImage", {"images": ["5", 0], "filename_prefix": prefix}),
-    ]
-    return {
-        str(number): {"class_type": kind, "inputs": inputs}
-        for number, (kind, inputs) in enumerate(nodes, 1)
-    }
-
-
-@pytest.fixture
-def server():
-    with FakeComfyUI() as server:
-        yield server
-    assert server.errors == []
-
-
-@pytest.fixture
-def web(server):
-    with httpx.Client(base_url=server.url) as web:
-        yield web
-
-
-def submit(web, *, client_id="client", **options):
-    body = {"prompt": graph(**options), "client_id": client_id, "prompt_id": str(uuid.uuid4())}
-    assert web.post("/prompt", json=body).status_code == 200
-    return body["prompt_id"]
-
-
-def listening(server, client_id="client"):
-    url = f"{server.url.replace('http', 'ws')}/ws?clientId={client_id}"
-    return connect(url, max_queue=None)
-
-
-def history(web, prompt_id):
-    return web.get(f"/history/{prompt_id}").json()
-
-
-def threads():
-    return [one.name for one in threading.enumerate() if one.name.startswith("fake-comfyui")]
 
 
 def test_run_can_stop_between_its_success_and_its_history(server, web):
@@ -78,7 +22,7 @@ def test_run_can_stop_between_its_success_and_its_history(server, web):
     with listening(server) as listener:
         prompt_id = submit(web)
         server.wait_for(prompt_id, "held")
-        told = [json.loads(message)["type"] for message in _until(listener, "execution_success")]
+        told = [json.loads(message)["type"] for message in until(listener, "execution_success")]
         [running] = web.get("/queue").json()["queue_running"]
         early = history(web, prompt_id)
         server.release()
@@ -149,7 +93,7 @@ def test_restart_forgets_everything_but_the_files(server, web):
 
     with listening(server) as listener:
         server.restart()
-        _until_closed(listener)
+        until_closed(listener)
 
     assert [server.state(one) for one in (done, running, waiting)] == ["unknown"] * 3
     assert list(server.images.output) == ["x_00001_.png"]
@@ -259,9 +203,9 @@ def test_server_speaks_tls():
         with connect(url, ssl=context, max_queue=None) as listener:
             prompt_id = submit(web)
             server.wait_for(prompt_id, "success")
-            last = list(_until(listener, "execution_success"))[-1]
+            last = list(until(listener, "execution_success"))[-1]
             server.drop_sockets()
-            _until_closed(listener)
+            until_closed(listener)
 
     assert server.url.startswith("https://")
     assert json.loads(last)["data"]["prompt_id"] == prompt_id
@@ -278,18 +222,3 @@ def test_command_prints_where_it_listens_and_ends_when_interrupted():
 
     assert features == {"supports_preview_metadata": True, "max_upload_size": 104857600}
     assert (process.returncode, rest) == (0, "")
-
-
-def _until_closed(listener):
-    messages = []
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            messages.append(listener.recv(timeout=10))
-    return messages
-
-
-def _until(listener, event):
-    for message in listener:
-        yield message
-        if f'"{event}"' in message:
-            return

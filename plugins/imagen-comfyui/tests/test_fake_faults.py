@@ -1,72 +1,13 @@
 """What the fake server does wrong on demand."""
 
-import contextlib
 import json
-import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
-from imagen_comfyui.testing import FakeComfyUI
-
-PEM = str(Path(__file__).parent / "transcripts" / "localhost.pem")
-
-
-def graph(*, seed=1, prefix="x"):
-    """A graph that samples in three steps."""
-    sampling = {"seed": seed, "steps": 3, "cfg": 7.0, "denoise": 1.0}
-    sampling |= {"sampler_name": "euler", "scheduler": "normal"}
-    links = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0]}
-    size = {"width": 64, "height": 64, "batch_size": 1}
-    nodes = [
-        ("CheckpointLoaderSimple", {"ckpt_name": "v1-5-pruned-emaonly-fp16.safetensors"}),
-        ("CLIPTextEncode", {"clip": ["1", 1], "text": "a cube"}),
-        ("EmptyLatentImage", size),
-        ("KSampler", {**sampling, **links, "latent_image": ["3", 0]}),
-        ("VAEDecode", {"samples": ["4", 0], "vae": ["1", 2]}),
-        ("SaveImage", {"images": ["5", 0], "filename_prefix": prefix}),
-    ]
-    return {
-        str(number): {"class_type": kind, "inputs": inputs}
-        for number, (kind, inputs) in enumerate(nodes, 1)
-    }
-
-
-@pytest.fixture
-def server():
-    with FakeComfyUI() as server:
-        yield server
-    assert server.errors == []
-
-
-@pytest.fixture
-def web(server):
-    with httpx.Client(base_url=server.url) as web:
-        yield web
-
-
-def submit(web, *, client_id="client", **options):
-    body = {"prompt": graph(**options), "client_id": client_id, "prompt_id": str(uuid.uuid4())}
-    assert web.post("/prompt", json=body).status_code == 200
-    return body["prompt_id"]
-
-
-def listening(server, client_id="client"):
-    url = f"{server.url.replace('http', 'ws')}/ws?clientId={client_id}"
-    return connect(url, max_queue=None)
-
-
-def history(web, prompt_id):
-    return web.get(f"/history/{prompt_id}").json()
-
-
-def threads():
-    return [one.name for one in threading.enumerate() if one.name.startswith("fake-comfyui")]
+from comfy_small import graph, history, listening, submit, until, until_closed
 
 
 def test_lost_reply_leaves_a_prompt_that_was_accepted(server, web):
@@ -202,21 +143,6 @@ def test_muted_history_shows_nothing_for_some_looks(server, web):
     assert looks == [False, False, True]
 
 
-def _until_closed(socket):
-    messages = []
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            messages.append(socket.recv(timeout=10))
-    return messages
-
-
-def _until(socket, event):
-    for message in socket:
-        yield message
-        if f'"{event}"' in message:
-            return
-
-
 def test_refused_socket_gets_the_status(server):
     server.refuse_sockets(403)
     with pytest.raises(InvalidStatus) as refusal, listening(server):
@@ -249,7 +175,7 @@ def test_sockets_are_dropped_after_so_many_messages(server, web):
         socket.recv(timeout=10)
         server.drop_sockets(after=3)
         submit(web)
-        messages = _until_closed(socket)
+        messages = until_closed(socket)
 
     assert [json.loads(message)["type"] for message in messages] == [
         "status",
@@ -266,7 +192,7 @@ def test_late_noticed_drop_silences_the_socket_that_comes_after_it(server, web):
             first = json.loads(back.recv(timeout=10))
             server.wait_for(submit(web), "success")
             server.drop_sockets()
-            rest = _until_closed(back)
+            rest = until_closed(back)
 
     assert (first["type"], rest) == ("status", [])
 
@@ -278,7 +204,7 @@ def test_silenced_sockets_stay_open_and_hear_again_later(server, web):
         server.wait_for(submit(web), "success")
         server.unsilence_sockets()
         server.wait_for(submit(web, seed=2), "success")
-        events = [json.loads(message) for message in _until(socket, "execution_cached")]
+        events = [json.loads(message) for message in until(socket, "execution_cached")]
 
     assert [event["type"] for event in events] == [
         "status",

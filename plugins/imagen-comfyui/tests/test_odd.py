@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from functools import partial
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ import pytest
 from PIL import Image as Pillow
 
 import imagen_comfyui
+from comfy_images import image_of
 from imagen_comfyui.backend import Patience
 from imagen_comfyui.needs import match
 from imagen_comfyui.sound import is_black
 from imagen_comfyui.testing import FakeComfyUI
-from imagen_core import Image, ImagenError, InputImage, Options, RejectedError
+from imagen_core import Image, ImagenError, Options, RejectedError
 from imagen_core.testing import isolated_app
 
 SHAPES = ["null", "[]", "5", '"text"', '{"detail": "log in"}', '{"queue_running": 5}', "[" * 9999]
@@ -214,10 +214,8 @@ def test_closing_without_a_websocket_cancels(
 def test_closing_after_any_event_leaves_nothing_at_the_server(
     server: FakeComfyUI, make: Any, ask: Any, number: int, png: bytes
 ) -> None:
-    digest = sha256(png).hexdigest()
-    image = InputImage(name="a.png", mime="image/png", sha256=digest, size=len(png), data=png)
     server.hold(step=1)
-    events = make(workflow="sd15-img2img").generate(ask(images=(image,)))
+    events = make(workflow="sd15-img2img").generate(ask(images=(image_of(png),)))
     for _, _ in zip(range(number + 1), events, strict=False):
         pass
     events.close()
