@@ -81,9 +81,10 @@ def _checked(
     elif name not in used:
         told = f"the workflow '{workflow.name}' has no placeholder ${{{name}}}"
         raise UsageError(told, hint=f"it has {', '.join(sorted(used))}")
+    checked = check_param(params[name], value) if name in params else value
     if name == "filename_prefix":
-        check_prefix(value)
-    return check_param(params[name], value) if name in params else value
+        check_prefix(checked)
+    return checked
 
 
 def _size_problems(

@@ -33,7 +33,7 @@ def check_request(workflow: Workflow, request: Request, *, settings: Mapping[str
         check_size(workflow, request.width, request.height)
     if request.steps is not None and (steps := workflow.manifest.parameters.get("steps")):
         check_param(steps.param("steps"), request.steps)
-    check_prefix(str(request.params.get("filename_prefix", "")))
+    check_prefix(str(given.get("filename_prefix", "")))
     _check_node_inputs(workflow, request)
     _check_prompt(workflow, given)
     names = _check_images(workflow, request, given=given)

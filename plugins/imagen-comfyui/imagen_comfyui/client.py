@@ -60,7 +60,8 @@ class Server:
         self.who = f"ComfyUI at {self.base}"
         usual = "look whether ComfyUI runs there, and at the instance's url"
         self.hint = config.unreachable_hint or usual
-        self.headers = _authorization(key.reveal()) if key else {}
+        self.headers: Mapping[str, str] = {}
+        self._key = key
         self._variable = config.api_key_env
         self._client: httpx.Client | None = None
 
@@ -68,8 +69,9 @@ class Server:
         # Certificates take 20 ms to load, and no plain connection needs any.
         verify = self.base.lower().startswith("https:")
         try:
+            self.headers = _authorization(self._key.reveal()) if self._key else {}
             self._client = http.open_client(headers=self.headers, verify=verify)
-        except UsageError as error:
+        except (UsageError, UnicodeEncodeError) as error:
             if not self._variable:
                 raise
             told = f"the key for {self.who} has a character that no header takes"

@@ -18,6 +18,7 @@ from imagen_comfyui.shown import check_result, describe, document, listed, repor
 from imagen_comfyui.workflow import (
     everything,
     find_workflow,
+    locate,
     read_manifest,
     user_folder,
 )
@@ -161,8 +162,9 @@ def _backend(app: App, name: str, backend: str) -> ComfyBackend:
             found.append(instance.backend)
     if backend and not found:
         raise UsageError(f"the backend '{backend}' is no ComfyUI", hint=f"one of type {TYPE}")
+    file = locate(name, _folder(app)).file
     for candidate in found:
-        if name in (candidate.config.workflow, candidate.workflow.name):
+        if candidate.workflow.file == file:
             return candidate
     place = found[0].config if found else ComfyConfig()
     plain = ComfyConfig(

@@ -29,6 +29,12 @@ TYPES: dict[str, ParamKind] = {
 }
 """The types of the usual parameters, for a workflow whose manifest does not say."""
 
+OWN_TYPES: dict[str, Kind] = {
+    **dict.fromkeys(("prompt", "negative", "filename_prefix", "image"), "str"),
+    **dict.fromkeys(("seed", "steps", "width", "height"), "int"),
+}
+"""The types of what imagen itself fills in, which no manifest can change."""
+
 FILES = ("unet", "checkpoint", "clip_l", "clip_g", "t5xxl", "text_encoder", "vae")
 """The placeholders that name a model file; the first ones say best which model it is."""
 

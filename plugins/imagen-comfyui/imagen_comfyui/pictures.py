@@ -51,7 +51,8 @@ def _fetch(server: Server, path: str) -> Call[bytes | None]:
             if gone > 1:
                 return None
             continue
-        problem = damage(server.checked(response).content)
+        kind = server.checked(response).headers.get("content-type", "")
+        problem = f"it is {kind}" if kind.startswith("text/") else damage(response.content)
         if not problem:
             return response.content
     raise ImagenError(f"{server.who} gives it damaged each time: {problem}")

@@ -57,7 +57,7 @@ class Prompt:
         there: bool,
     ) -> None:
         self.id = prompt_id
-        self.tracker = Tracker(graph, prompt_id)
+        self.tracker = Tracker(graph, prompt_id, output=str(workflow.manifest.output))
         self._server = server
         self._workflow = workflow
         self._graph = graph
@@ -77,12 +77,14 @@ class Prompt:
             "extra_data": extra,
         }
         content = json.dumps(body).encode()
+        unknown = False
         for last in (False, True):
             problem = yield from self._post(content)
             if problem is None or (yield from self._has_arrived(problem)):
                 self._stage = "there"
                 return
-            self._stage = "new"
+            unknown = unknown or isinstance(problem, http.OutcomeUnknown)
+            self._stage = "under way" if unknown else "new"
             if last:
                 raise problem
 

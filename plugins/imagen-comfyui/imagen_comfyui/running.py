@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
@@ -16,7 +16,7 @@ from imagen_comfyui.pictures import fetch, name_of
 from imagen_comfyui.probe import system_of
 from imagen_comfyui.prompt import Prompt
 from imagen_comfyui.sound import damage, is_black
-from imagen_comfyui.tracker import sends_frames
+from imagen_comfyui.tracker import frame_nodes
 from imagen_comfyui.watch import Watch
 from imagen_core import (
     Accepted,
@@ -25,6 +25,7 @@ from imagen_core import (
     Image,
     ImagenError,
     Remark,
+    UsageError,
     http,
     image_header,
 )
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from imagen_core import Request
 
 Events = Generator[Event, None, None]
+
+Picture = Mapping[str, str] | bytes
+"""A file at the server, or what came over the websocket alone."""
 
 TRIES = 2
 """How often a prompt is made whose pictures are gone from the server when they are fetched."""
@@ -60,6 +64,7 @@ class Running:
         self._server = server
         self._request = request
         self._workflow = backend.workflow
+        self._output = str(backend.workflow.manifest.output)
         self._prompt: Prompt | None = None
 
     def events(self) -> Events:
@@ -68,16 +73,22 @@ class Running:
         Closed, or with an error, it ends the prompt at the server, unless that has ended.
         """
         try:
-            yield Cost(usd=0, basis="local")
-            yield from self._tries()
+            try:
+                yield Cost(usd=0, basis="local")
+                yield from self._tries()
+            except Exception as error:
+                yield from self._end(error)
+                raise
         except GeneratorExit:
             if left := http.finish(self._cancelling()):
                 raise ImagenError(f"{self._server.who} {left}") from None
             raise
-        except ImagenError as error:
-            if self._prompt and (left := (yield from self._prompt.cancelling())):
-                error.hint = "; ".join(filter(None, (error.hint, f"it {left}")))
-            raise
+
+    def _end(self, error: Exception) -> Call[None]:
+        """End the own prompt after an error, and add to it what can't be confirmed."""
+        left = (yield from self._prompt.cancelling()) if self._prompt else ""
+        if left and isinstance(error, ImagenError):
+            error.hint = "; ".join(filter(None, (error.hint, f"it {left}")))
 
     def _cancelling(self) -> Call[str]:
         """End what is at the server: the own prompt, or the one that was to be resumed."""
@@ -95,25 +106,32 @@ class Running:
             making = yield from self._make(ids)
             gone = yield from self._deliver(making, delivered)
             if not gone:
-                yield from self._finish(making)
-                return
-        raise ImagenError(
-            f"{self._server.who} made {gone}, and has it no more",
-            hint="somebody, or something, deletes its output: look there",
-        )
+                break
+        else:
+            raise ImagenError(
+                f"{self._server.who} made {gone}, and has it no more",
+                hint="somebody, or something, deletes its output: look there",
+            )
+        if not delivered:
+            raise ImagenError(
+                f"the workflow '{self._workflow.name}' ended without a picture",
+                hint="give it a SaveImage node; if its manifest has an output, that one",
+            )
 
     def _deliver(self, making: Making, delivered: set[int]) -> Generator[Event, None, str]:
-        """Fetch each picture, whatever is wrong with another; returns the name of one gone."""
+        """Take each picture, whatever is wrong with another; returns the name of one gone."""
         gone, problem = "", making.ending.error
-        for number, picture in enumerate(making.ending.pictures):
+        pictures: tuple[Picture, ...] = (*making.ending.pictures, *making.frames)
+        for number, picture in enumerate(pictures):
             if number in delivered:
                 continue
             try:
-                data = yield from fetch(self._server, picture)
+                data = yield from self._bytes(picture)
             except ImagenError as error:
                 problem = problem or error
                 continue
             if data is None:
+                assert not isinstance(picture, bytes), "what came is not gone"
                 gone = gone or name_of(picture)
                 continue
             delivered.add(number)
@@ -121,6 +139,14 @@ class Running:
         if problem:
             raise problem
         return gone
+
+    def _bytes(self, picture: Picture) -> Call[bytes | None]:
+        """Those that came over the websocket, or those of a file at the server, if it is there."""
+        if not isinstance(picture, bytes):
+            return (yield from fetch(self._server, picture))
+        if problem := damage(picture):
+            raise ImagenError(f"a picture came over the websocket damaged: {problem}")
+        return picture
 
     def _upload(self, *, known: bool) -> Call[dict[str, str]]:
         """Put the input images there; returns what to call them, by placeholder.
@@ -130,6 +156,11 @@ class Running:
         found = {}
         names = values.image_names(self._workflow.graph)
         for name, image in zip(names, self._request.images, strict=False):
+            if not (known or image.data):
+                raise UsageError(
+                    f"the input image {image.name} is needed again, and is kept nowhere",
+                    hint="make a new request, with --image",
+                )
             found[name] = image.name if known else (yield from self._server.upload(image))
         return found
 
@@ -141,7 +172,8 @@ class Running:
         images = yield from self._upload(known=known)
         graph = values.build(self._workflow, request, values=self._backend.values, images=images)
         # The more it reopens its socket, the more of what comes over it alone may be lost.
-        quiet = math.inf if sends_frames(graph) else self._backend.patience.quiet
+        frames = frame_nodes(graph, self._output)
+        quiet = math.inf if frames else self._backend.patience.quiet
         client_id = f"imagen-{prompt_id}"
         server = self._server
         with Watch(
@@ -180,8 +212,9 @@ class Running:
         about |= record.system(system)
         about |= {"prompt_id": prompt.id, "client_id": prompt.client_id}
         about |= {"latency_ms": round((ended - started) * 1000)}
-        ending = verdicts.ending(entry, graph, output=str(self._workflow.manifest.output))
-        return Making(ending, prompt.tracker.pictures, about)
+        frames = prompt.tracker.pictures
+        ending = verdicts.ending(entry, graph, output=self._output, looks=not frames)
+        return Making(ending, frames, about)
 
     def _choose(self, ids: Iterator[str]) -> Call[tuple[str, bool]]:
         """The id to use, and whether the server has a prompt of this id that is worth following.
@@ -198,19 +231,6 @@ class Running:
             if verdicts.ending(entry, self._workflow.graph).error is None:
                 return prompt_id, True
         raise ImagenError("this request failed too often", hint="make a new one")
-
-    def _finish(self, making: Making) -> Events:
-        """What there is to say once all pictures of the history are here."""
-        if not making.ending.pictures:
-            for data in making.frames:
-                if problem := damage(data):
-                    raise ImagenError(f"a picture came over the websocket damaged: {problem}")
-                yield from _delivered(making, data)
-        if not making.ending.pictures and not making.frames:
-            raise ImagenError(
-                f"the workflow '{self._workflow.name}' ended without a picture",
-                hint="give it a SaveImage node; if its manifest has an output, that one",
-            )
 
 
 def _delivered(making: Making, data: bytes) -> Events:

@@ -11,6 +11,9 @@ from imagen_core import image_header
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+DECODED = (b"\xff\xd8", b"RIFF", b"GIF8")
+"""How files begin that Pillow can read, and of which a damaged one must not pass for unknown."""
+
 SUSPICIOUS = 50
 """A picture in which a byte stands for more pixels than this may be of one colour."""
 LARGEST = 50_000_000
@@ -18,11 +21,16 @@ LARGEST = 50_000_000
 
 
 def damage(data: bytes) -> str:
-    """What is wrong with the bytes of a picture, or an empty string."""
+    """What is wrong with the bytes of a picture, or an empty string.
+
+    What nobody here can read, such as a video, is no damaged picture: it was made, and is kept.
+    """
     try:
+        if not data:
+            return "it is empty"
         if not data.startswith(SIGNATURE):
-            _decode(data)
-        elif not {b"IHDR", b"IDAT"} <= {kind for kind, _ in chunks(data)}:
+            return _decoding_problem(data)
+        if not {b"IHDR", b"IDAT"} <= {kind for kind, _ in chunks(data)}:
             return "it is a PNG without a picture"
     except ValueError as error:
         return str(error)
@@ -46,6 +54,15 @@ def is_black(data: bytes) -> bool:
     except Exception:  # noqa: BLE001 - it is saved, and what can't be decoded is no black picture
         return False
     return all(band == (0, 0) for band in extrema)
+
+
+def _decoding_problem(data: bytes) -> str:
+    header = image_header(data)
+    if header is None and not data.startswith(DECODED):
+        return ""
+    if header is None or header.width * header.height <= LARGEST:
+        _decode(data)
+    return ""
 
 
 def _decode(data: bytes) -> Picture:

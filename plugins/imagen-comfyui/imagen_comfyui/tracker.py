@@ -23,18 +23,19 @@ LAST_EVENTS = frozenset({"execution_success", "execution_error", "execution_inte
 SOCKET_OUTPUT = "SaveImageWebsocket"
 
 
-def sends_frames(graph: Graph) -> bool:
-    """Whether this graph gives pictures that come over the websocket alone."""
-    return any(node["class_type"] == SOCKET_OUTPUT for node in graph.values())
+def frame_nodes(graph: Graph, output: str = "") -> frozenset[str]:
+    """The nodes whose pictures come over the websocket alone, or `output` if it is one."""
+    found = (key for key, node in graph.items() if node["class_type"] == SOCKET_OUTPUT)
+    return frozenset(key for key in found if output in ("", key))
 
 
 class Tracker:
     """Takes messages, gives events; `ended` once the server has said that the run is over."""
 
-    def __init__(self, graph: Graph, prompt_id: str) -> None:
+    def __init__(self, graph: Graph, prompt_id: str, *, output: str = "") -> None:
         self._graph = graph
         self._prompt_id = prompt_id
-        self.sends_frames = sends_frames(graph)
+        self._frame_nodes = frame_nodes(graph, output)
         self._samplers = {key for key, node in graph.items() if "latent_image" in node["inputs"]}
         self._finished: set[str] = set()
         self._sampled: dict[str, float] = {}
@@ -46,6 +47,11 @@ class Tracker:
         self.ended = False
         self.heard = 0
         self.pictures: list[bytes] = []
+
+    @property
+    def sends_frames(self) -> bool:
+        """Whether pictures may come that no history has."""
+        return bool(self._frame_nodes)
 
     def entry(self) -> dict[str, Any]:
         """What the history would say of a run that succeeded; empty if this does not know it."""
@@ -84,9 +90,7 @@ class Tracker:
             yield from self._step(node, data.get("value"), data.get("max"))
 
     def _step(self, node: str, value: Any, most: Any) -> Iterator[Progress]:
-        if not all(isinstance(one, int | float) and math.isfinite(one) for one in (value, most)):
-            return
-        if most <= 0:
+        if not (_finite(value) and _finite(most)) or most <= 0:
             return
         self._node = node
         self._sampled[node] = max(self._sampled.get(node, 0.0), min(value / most, 1.0))
@@ -116,10 +120,17 @@ class Tracker:
             # It says neither whose nor what it is: that of the node that was named last.
             node, mime, data = self._node, FORMATS.get(number, ""), frame[8:]
             mine = self._mine and kind == IMAGE
-        if mine and self._graph.get(node, {}).get("class_type") == SOCKET_OUTPUT:
+        if mine and node in self._frame_nodes:
             self.pictures.append(data)
-        elif mine and mime:
+        elif mine and mime and self._graph.get(node, {}).get("class_type") != SOCKET_OUTPUT:
             yield Preview(data=data, mime=mime)
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _object(text: bytes) -> dict[str, Any]:

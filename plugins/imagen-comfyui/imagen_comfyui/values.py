@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from imagen_core import Param
 if TYPE_CHECKING:
     from imagen_comfyui.workflow import Workflow
     from imagen_core import Request
+
+_RUN = re.compile(r"-?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 SETTABLE = ("filename_prefix", "image")
 """Placeholders that imagen fills in, and that `-p` may set all the same."""
@@ -50,6 +53,11 @@ def own_prefix(prefix: str, name: str) -> str:
     return f"{prefix}{name}" if prefix.endswith("/") else f"{prefix}-{name}"
 
 
+def bare_prefix(prefix: str) -> str:
+    """A prefix without the id of the run that it was of."""
+    return _RUN.sub("", prefix)
+
+
 def model_name(workflow: Workflow, values: Mapping[str, Any]) -> str:
     """What to call the model: its main file, or the workflow where no file is known."""
     used = placeholders(workflow.graph)
@@ -68,10 +76,10 @@ def _parameters(workflow: Workflow) -> Iterator[Param]:
     for name, places in placeholders(graph).items():
         if name == "steps" or (name in GIVEN and name not in SETTABLE):
             continue
-        if name == "filename_prefix":
-            yield Param(name=name, help="how the file names on the server begin")
-        elif name in manifest.parameters:
+        if name in manifest.parameters:
             yield manifest.parameters[name].param(name)
+        elif name == "filename_prefix":
+            yield Param(name=name, help="how the file names on the server begin")
         elif name in files:
             model = files[name]
             yield Param(name=name, default=model.file, help=f"a file of {model.folder}")

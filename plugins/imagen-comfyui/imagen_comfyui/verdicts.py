@@ -92,9 +92,14 @@ def completed(reply: Any, server: Server, graph: Graph) -> Call[Any]:
     return reply
 
 
-def ending(entry: Mapping[str, Any], graph: Graph, *, output: str = "") -> Ending:
-    """How a run ended, by its entry in the server's history."""
-    pictures = tuple(_pictures(entry.get("outputs"), output))
+def ending(
+    entry: Mapping[str, Any], graph: Graph, *, output: str = "", looks: bool = True
+) -> Ending:
+    """How a run ended, by its entry in the server's history.
+
+    `output`: the one node that counts. `looks`: whether pictures for a look may count.
+    """
+    pictures = tuple(_pictures(entry.get("outputs"), output, looks=looks))
     status = entry.get("status")
     status = status if isinstance(status, dict) else {}
     messages = dict(_messages(status.get("messages")))
@@ -119,18 +124,19 @@ def _messages(messages: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield str(message[0]), message[1]
 
 
-def _pictures(outputs: Any, output: str) -> Iterator[Mapping[str, str]]:
+def _pictures(outputs: Any, output: str, *, looks: bool) -> Iterator[Mapping[str, str]]:
     """The files that the nodes saved; those for a look alone only where there are no others."""
     found: list[Mapping[str, str]] = []
     for node, result in outputs.items() if isinstance(outputs, dict) else ():
         images = result.get("images") if isinstance(result, dict) else None
         if output and str(node) != output:
             continue
+        listed_images = images if isinstance(images, list) else ()
         found += [
-            image for image in images or () if isinstance(image, dict) and "filename" in image
+            image for image in listed_images if isinstance(image, dict) and "filename" in image
         ]
     saved = [image for image in found if image.get("type", "output") != "temp"]
-    yield from saved or found
+    yield from saved or (found if looks else ())
 
 
 def _failure(error: Mapping[str, Any], graph: Graph) -> ImagenError:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 THREAD_NAME = "imagen-comfyui"
 OPEN_SECONDS = 5.0
 CLOSE_SECONDS = 0.5
+JOIN_SECONDS = 1.0
 LOOK_SECONDS = 0.25
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
@@ -76,7 +77,8 @@ class Watch:
             # No closing handshake: the server need not agree, nor be there.
             with contextlib.suppress(OSError):
                 connection.socket.shutdown(SHUT_RDWR)
-        self._thread.join(OPEN_SECONDS)
+        # One that hangs in the opening handshake ends by itself, and keeps nobody waiting.
+        self._thread.join(JOIN_SECONDS)
 
     def opened(self) -> Generator[Progress, None, None]:
         """Wait until it is open, or can't be opened, or takes too long for that."""

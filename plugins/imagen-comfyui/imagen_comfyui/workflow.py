@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imagen_comfyui.graph import Graph, image_number, placeholders, read_graph
-from imagen_comfyui.manifest import Manifest, Parameter
+from imagen_comfyui.manifest import OWN_TYPES, Manifest, Parameter
 from imagen_core import (
     ConfigError,
     ConfigErrors,
@@ -23,6 +23,8 @@ PACKS = "imagen.workflows"
 
 FIRST_PACK = "imagen_workflows"
 """The pack that is always there; its names can't be taken by another pack."""
+
+LARGEST_SEED = 2**63 - 1
 
 
 class Workflow(NamedTuple):
@@ -55,10 +57,10 @@ def find_workflow(name: str, folder: Path) -> Workflow:
 def locate(name: str, folder: Path) -> Found:
     """Where a workflow is: in the user's folder, at a path, or in a pack, in this order."""
     own = folder / f"{name}.json"
-    if not _is_path(name) and own.is_file():
+    if not _is_path(name) and _is_file(own):
         return Found(name, own, "yours")
     path = expand_home(name)
-    if _is_path(name) and path.is_file():
+    if _is_path(name) and _is_file(path):
         return Found(path.stem, path, "path")
     if _is_path(name):
         raise ConfigError(
@@ -82,7 +84,7 @@ def read_workflow(found: Found) -> Workflow:
     """
     graph = read_graph(found.file)
     described = found.file.with_suffix(".yaml")
-    if described.is_file():
+    if _is_file(described):
         return Workflow(found.name, graph, read_manifest(described, graph), found.file)
     if placeholders(graph):
         return Workflow(found.name, graph, Manifest(), found.file)
@@ -111,13 +113,28 @@ def _faults(manifest: Manifest, graph: Graph) -> Iterator[tuple[str, str]]:
         if name not in used:
             yield key, f"the graph has no placeholder ${{{name}}}"
     for name, parameter in manifest.parameters.items():
-        if problem := _default_problem(name, parameter):
+        if problem := _problem(name, parameter, manifest):
             yield f"parameters.{name}", problem
     if manifest.size.problem():
         yield "size", manifest.size.problem()
     if manifest.output and str(manifest.output) not in graph:
         yield "output", f"the graph has no node '{manifest.output}'"
     yield from _claims(manifest, graph)
+
+
+def _problem(name: str, parameter: Parameter, manifest: Manifest) -> str:
+    kind = OWN_TYPES.get(name, parameter.type)
+    if parameter.type != kind:
+        return f"its type is {kind}, not {parameter.type}"
+    default = parameter.default
+    problem = _default_problem(name, parameter)
+    if problem or default is None:
+        return problem
+    if name in ("width", "height") and not manifest.size.takes(default):
+        return f"its default {default} is no side that the size allows"
+    if name == "seed" and not 0 <= default <= LARGEST_SEED:
+        return f"its default {default} is no seed: they go up to {LARGEST_SEED}"
+    return ""
 
 
 def _default_problem(name: str, parameter: Parameter) -> str:
@@ -184,6 +201,14 @@ def _in_folder(folder: Path, source: str) -> Iterator[Found]:
 
 def _is_path(name: str) -> bool:
     return "/" in name or "\\" in name or name.endswith(".json") or name.startswith("~")
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def digest(graph: Graph) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -133,3 +134,17 @@ def run_beside() -> Callable[[Events], tuple[threading.Thread, list[Any]]]:
         return thread, found
 
     return start
+
+
+@pytest.fixture
+def configured(imagen_home: Path) -> Callable[..., str]:
+    """Writes a configuration with an instance `flux` of these keys; returns the user's folder."""
+
+    def write(**block: Any) -> str:
+        folder = imagen_home / ".config"
+        folder.mkdir(exist_ok=True)
+        config = {"default_backend": "flux", "backends": {"flux": {"type": "comfyui", **block}}}
+        (folder / "imagen.yaml").write_text(json.dumps(config))
+        return str(folder / "imagen" / "workflows")
+
+    return write

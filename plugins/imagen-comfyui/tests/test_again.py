@@ -8,12 +8,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
+from comfy_images import image_of
 from imagen_comfyui.testing import FakeComfyUI
 from imagen_core import (
     Accepted,
     Image,
     ImagenError,
+    UsageError,
 )
 
 
@@ -89,3 +92,16 @@ def test_fully_cached_run_gives_its_picture(
 
     assert [i.data for i in first] == [i.data for i in second]
     assert len(server.images.temp) == 1
+
+
+def test_stored_request_whose_prompt_is_gone_asks_for_its_image_again(
+    server: FakeComfyUI, make: Any, ask: Any, png: bytes
+) -> None:
+    image = replace(image_of(png), data=b"")
+    request = ask(images=(image,), resume="00000000-0000-4000-8000-000000000009")
+
+    with pytest.raises(UsageError, match=r"image ref\.png is needed again") as caught:
+        list(make(workflow="sd15-img2img").generate(request))
+
+    assert "--image" in caught.value.hint
+    assert server.submits == []

@@ -12,23 +12,9 @@ import pytest
 from imagen_comfyui.testing import FakeComfyUI
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 GRAPHS = Path(__file__).parent / "graphs"
-
-
-@pytest.fixture
-def configured(imagen_home: Path) -> Callable[..., str]:
-    """Writes a configuration with an instance `flux` of these keys; returns the user's folder."""
-
-    def write(**block: Any) -> str:
-        folder = imagen_home / ".config"
-        folder.mkdir(exist_ok=True)
-        config = {"default_backend": "flux", "backends": {"flux": {"type": "comfyui", **block}}}
-        (folder / "imagen.yaml").write_text(json.dumps(config))
-        return str(folder / "imagen" / "workflows")
-
-    return write
 
 
 # Making pictures
@@ -231,50 +217,6 @@ def test_show_of_an_unknown_one_is_exit_2(imagen: Any) -> None:
     assert "there is no workflow 'sd1'\n  hint: did you mean 'sd15'?" in done.err
 
 
-# imagen workflow check
-
-
-def test_check_says_that_all_is_there(server: FakeComfyUI, imagen: Any, configured: Any) -> None:
-    configured(url=server.url)
-
-    done = imagen("workflow", "check", "sd35-medium", "--backend", "flux")
-
-    assert done.exit_code == 0
-    assert done.out == (f"ComfyUI at {server.url} has all that the workflow sd35-medium needs\n")
-
-
-def test_check_says_what_lacks_and_where_it_comes_from(
-    server: FakeComfyUI, imagen: Any, configured: Any
-) -> None:
-    configured(url=server.url)
-    server.files["vae"] = []
-    del server.classes["Flux2Scheduler"]
-
-    done = imagen("workflow", "check", "flux2-klein")
-    [found] = imagen("workflow", "check", "flux2-klein", "--json").json()
-
-    assert done.exit_code == 4
-    assert "has no nodes of the class Flux2Scheduler" in done.err
-    assert "the file 'flux2-vae.safetensors' in vae" in done.err
-    assert "https://huggingface.co/Comfy-Org/flux2-dev has it as split_files/vae/" in done.err
-    assert (found["ok"], found["missing_nodes"]) == (False, ["Flux2Scheduler"])
-    assert [one["file"] for one in found["missing_files"]] == ["flux2-vae.safetensors"]
-
-
-def test_check_takes_the_files_of_an_instance_with_that_workflow(
-    server: FakeComfyUI, imagen: Any, configured: Any
-) -> None:
-    configured(url=server.url, workflow="sd15", checkpoint="mine.safetensors")
-
-    assert "'mine.safetensors' in checkpoints" in imagen("workflow", "check", "sd15").err
-
-
-def test_check_by_a_backend_that_is_no_comfyui_is_exit_2(imagen: Any) -> None:
-    done = imagen("workflow", "check", "sd15", "--backend", "mock")
-
-    assert (done.exit_code, "the backend 'mock' is no ComfyUI" in done.err) == (2, True)
-
-
 # imagen workflow import
 
 
@@ -317,6 +259,21 @@ def test_import_of_a_picture_that_comfyui_wrote(
     assert found["mapped"]["width"] == ["4.width", "7.width"]
     shown = imagen("workflow", "show", "again", "--json").json()[0]
     assert shown["manifest"]["parameters"]["steps"]["default"] == 4
+
+
+def test_prefix_of_an_imported_picture_is_without_the_id_of_its_run(
+    server: FakeComfyUI, imagen: Any, configured: Any
+) -> None:
+    configured(url=server.url, filename_prefix="foxes/")
+    [path] = imagen("generate", "a cat", "--size", "64x64").paths
+    imagen("workflow", "import", str(path), "--name", "again")
+    configured(url=server.url, workflow="again")
+
+    imagen("generate", "a cat", "--size", "64x64")
+
+    first, second = (s.graph["10"]["inputs"]["filename_prefix"] for s in server.submits)
+    assert [len(first), len(second)] == [len("foxes/") + 36] * 2
+    assert first[:6] == second[:6] == "foxes/"
 
 
 def test_import_overwrites_nothing_unasked(imagen: Any, configured: Any, tmp_path: Path) -> None:

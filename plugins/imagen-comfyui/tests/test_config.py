@@ -49,6 +49,11 @@ def test_block_that_is_fine(imagen: Any, tmp_path: Path, block: str) -> None:
         ("url: 5", "flux.url: expected str, got int"),
         ("workflow: flux1-schnel", "flux.workflow: there is no workflow 'flux1-schnel'"),
         ("workflow: /none.json", "flux.workflow: there is no workflow at /none.json"),
+        (f"workflow: /{'a' * 300}.json", "flux.workflow: there is no workflow at /aaa"),
+        (
+            "params: {filename_prefix: 5}",
+            "flux.params.filename_prefix: the parameter",
+        ),
         ("workflow: ''", "flux.workflow: expected str of length >= 1"),
         ("steps: many", "flux.steps: expected int, got str"),
         ("steps: 0", "flux.steps: expected int >= 1"),

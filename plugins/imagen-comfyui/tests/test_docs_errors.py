@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 import imagen_comfyui
 from comfy_docs import section
@@ -226,6 +227,12 @@ def black(world: World) -> Told:
     return Told(0, remark)
 
 
+def without_its_image(world: World) -> Told:
+    image = replace(image_of(world.png), data=b"")
+    request = world.ask(images=(image,))
+    return told_by(world.make(workflow="sd15-img2img").generate(request))
+
+
 def imported_twice(world: World) -> Told:
     graph = GRAPH.encode()
     world.imagen("workflow", "import", world.file(graph))
@@ -302,6 +309,7 @@ CASES: dict[str, Callable[[World], Told]] = {
     "the input image … is damaged: …": lambda world: world._replace(png=world.png[:60]).fails(
         images=1, workflow="sd15-img2img"
     ),
+    "the input image … is needed again, and is kept nowhere": without_its_image,
     "…: there is no workflow '…'": lambda world: world.validates("workflow: flux9"),
     "…: there is no workflow at …": lambda world: world.validates("workflow: ./none.json"),
     "…: not JSON: …": lambda world: world.workflow("{"),

@@ -141,3 +141,37 @@ def test_failure_with_plain_messages_is_an_error(
 
     with pytest.raises(ImagenError, match="failed at the server"):
         images(make(), ask())
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
+        (b"\0\0\0 ftyp", "video/mp4"),
+    ],
+)
+def test_what_nobody_here_can_read_is_kept(
+    server: FakeComfyUI, make: Any, ask: Any, images: Any, data: bytes, kind: str
+) -> None:
+    server.fail("GET /view", 200, body=data, content_type=kind)
+
+    [image] = images(make(), ask())
+
+    assert image.data == data
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "problem"),
+    [
+        (b"", "image/png", "it is empty"),
+        (b"<html>log in</html>", "text/html; charset=utf-8", "it is text/html"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg", "it can't be decoded"),
+    ],
+)
+def test_what_is_no_picture_is_an_error(
+    server: FakeComfyUI, make: Any, ask: Any, images: Any, data: bytes, kind: str, problem: str
+) -> None:
+    server.fail("GET /view", 200, body=data, content_type=kind, times=9)
+
+    with pytest.raises(ImagenError, match=f"damaged each time: {problem}"):
+        images(make(), ask())

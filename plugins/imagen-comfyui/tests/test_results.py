@@ -202,3 +202,44 @@ def test_pictures_that_were_saved_before_a_failure_are_kept(
     assert any(isinstance(event, Image) for event in iter(partial(next, events), None))
     with pytest.raises(ImagenError, match="ImageInvert"):
         list(events)
+
+
+@pytest.mark.parametrize(("other", "count"), [("PreviewImage", 1), ("SaveImage", 2)])
+def test_picture_over_the_websocket_is_taken_beside_others(
+    make: Any, ask: Any, images: Any, tmp_path: Path, other: str, count: int
+) -> None:
+    graph = outputs("SaveImageWebsocket", other)
+    graph["7"] = {"class_type": "EmptyImage", "inputs": {**graph["1"]["inputs"], "width": 16}}
+    graph["3"]["inputs"]["images"] = ["7", 0]
+    path = workflow_at(tmp_path / "w.json", graph)
+
+    found = images(make(workflow=path), ask(seed=7))
+
+    assert len(found) == count
+    assert 64 in [image.metadata["width"] for image in found]
+
+
+def test_output_of_the_manifest_counts_over_the_websocket_too(
+    make: Any, ask: Any, images: Any, tmp_path: Path
+) -> None:
+    graph = outputs("SaveImageWebsocket", "SaveImage")
+    path = workflow_at(tmp_path / "w.json", graph, 'output: "3"\n')
+
+    assert len(images(make(workflow=path), ask(seed=7))) == 1
+
+
+def test_picture_over_the_websocket_is_kept_when_another_node_fails(
+    server: FakeComfyUI, make: Any, ask: Any, tmp_path: Path
+) -> None:
+    graph = outputs("SaveImageWebsocket")
+    graph["5"] = {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}
+    graph["6"] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["5", 0], "filename_prefix": "b"},
+    }
+    server.raise_in("ImageInvert", exception_type="RuntimeError")
+    events = make(workflow=workflow_at(tmp_path / "w.json", graph)).generate(ask(seed=7))
+
+    assert any(isinstance(event, Image) for event in iter(partial(next, events), None))
+    with pytest.raises(ImagenError, match="ImageInvert"):
+        list(events)

@@ -158,3 +158,16 @@ def test_probe_tells_what_is_missing(server: FakeComfyUI, make: Any) -> None:
 def test_probe_of_a_server_without_a_graphics_card(make: Any) -> None:
     with FakeComfyUI(cpu=True) as server:
         assert make(url=server.url).probe().ok
+
+
+def test_key_that_is_no_text_is_told_by_its_variable(
+    server: FakeComfyUI, ask: Any, images: Any, tmp_path: Path
+) -> None:
+    app = isolated_app(tmp_path, environment={"KEY": "user:\udcff"})
+    backend = ComfyBackend(ComfyConfig(url=server.url, api_key_env="KEY"), app.context)
+    app.close()
+
+    with pytest.raises(CredentialsError, match="a character that no header takes") as caught:
+        images(backend, ask())
+
+    assert caught.value.hint == "look at the value of KEY"

@@ -157,3 +157,7 @@ def test_odd_message_is_nothing(tracker: Tracker, odd: str | bytes) -> None:
 
     assert take(tracker, odd) == []
     assert not tracker.ended
+
+
+def test_number_that_no_float_holds_is_no_progress(tracker: Tracker) -> None:
+    assert take(tracker, message("progress", node="2", value=1, max=10**400)) == []

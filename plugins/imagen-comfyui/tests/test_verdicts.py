@@ -238,3 +238,10 @@ def test_pictures_are_those_of_the_output_that_counts_in_order() -> None:
 
     assert ending(data, WORKFLOW.graph).pictures == (a, c)
     assert ending(data, WORKFLOW.graph, output="3").pictures == (c,)
+
+
+@pytest.mark.parametrize("images", [5, None, "a.png", {"filename": "a"}, [7, {"name": "a"}]])
+def test_images_of_another_shape_are_none(images: Any) -> None:
+    data = entry(status="success", outputs={"9": {"images": images}})
+
+    assert ending(data, WORKFLOW.graph).pictures == ()

@@ -21,6 +21,12 @@ BUNDLED = [
     "sd35-medium",
 ]
 GRAPH: dict[str, Any] = {"1": {"class_type": "SaveImage", "inputs": {"text": "${prompt}"}}}
+SIZED: dict[str, Any] = {
+    "1": {
+        "class_type": "Any",
+        "inputs": {name: f"${{{name}}}" for name in ("prompt", "seed", "steps", "width")},
+    }
+}
 
 
 @pytest.fixture
@@ -132,6 +138,16 @@ def test_unknown_name_says_what_there_is(folder: Path, name: str, message: str, 
         (None, "images: 1\n", "w.yaml: images: the graph takes 0 input images, not 1"),
         (None, 'output: "9"\n', "w.yaml: output: the graph has no node '9'"),
         (None, "parameters: {a: {type: int}}\n", "parameters.a: the graph has no placeholder"),
+        (
+            None,
+            "parameters: {prompt: {type: int}}\n",
+            "parameters.prompt: its type is str, not",
+        ),
+        (SIZED, "parameters: {seed: {type: str}}\n", "parameters.seed: its type is int, not str"),
+        (SIZED, "parameters: {steps: {type: str}}\n", "parameters.steps: its type is int, not"),
+        (SIZED, "parameters: {width: {type: str}}\n", "parameters.width: its type is int, not"),
+        (SIZED, "parameters: {width: {type: int, default: 511}}\n", "its default 511 is no side"),
+        (SIZED, "parameters: {seed: {type: int, default: -1}}\n", "its default -1 is no seed"),
     ],
 )
 def test_file_that_is_wrong_is_told_with_its_line(

@@ -42,6 +42,7 @@ from imagen_comfyui.mapping.walk import (
     value,
 )
 from imagen_comfyui.png import texts
+from imagen_comfyui.values import bare_prefix
 from imagen_core import ConfigError
 
 _PICTURES = ("LoadImage", "LoadImageMask")
@@ -264,4 +265,5 @@ def _map_prefix(draft: Draft) -> None:
         if (place := literal(graph, Place(node, "filename_prefix"), TEXT))
     ]
     same = [place for place in places if value(graph, place) == value(graph, places[0])]
-    draft.put("filename_prefix", same)
+    default = bare_prefix(value(graph, same[0])) if same else ""
+    draft.put("filename_prefix", same, default=default or None)
