@@ -29,8 +29,8 @@ def damage(data: bytes) -> str:
         if not data:
             return "it is empty"
         if not data.startswith(SIGNATURE):
-            return _decoding_problem(data)
-        if not {b"IHDR", b"IDAT"} <= {kind for kind, _ in chunks(data)}:
+            _decode_known(data)
+        elif not {b"IHDR", b"IDAT"} <= {kind for kind, _ in chunks(data)}:
             return "it is a PNG without a picture"
     except ValueError as error:
         return str(error)
@@ -56,13 +56,12 @@ def is_black(data: bytes) -> bool:
     return all(band == (0, 0) for band in extrema)
 
 
-def _decoding_problem(data: bytes) -> str:
+def _decode_known(data: bytes) -> None:
+    """Decode it, unless it is of a kind that nobody here can read, or huge."""
     header = image_header(data)
-    if header is None and not data.startswith(DECODED):
-        return ""
-    if header is None or header.width * header.height <= LARGEST:
+    small = header.width * header.height <= LARGEST if header else data.startswith(DECODED)
+    if small:
         _decode(data)
-    return ""
 
 
 def _decode(data: bytes) -> Picture:
