@@ -27,10 +27,12 @@ _HOMES = {
     ),
     "imagen_core.hookspecs": ("hookimpl",),
     "imagen_core.blocks": ("read_yaml", "suggestion"),
-    "imagen_core.cli.shared": ("config_option", "json_option", "pass_app"),
+    "imagen_core.cli.shared": ("config_option", "json_option", "pass_app", "see_through"),
     "imagen_core.config": ("Secret",),
     "imagen_core.files": ("expand_home", "image_header", "write_atomically"),
+    "imagen_core.png": ("png_texts",),
     "imagen_core.sidecar": ("document",),
+    "imagen_core.sound": ("damage", "is_black"),
     "imagen_core.resolve": ("check_param",),
     "imagen_core.protocols": (
         "App",
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
         config_option as config_option,
         json_option as json_option,
         pass_app as pass_app,
+        see_through as see_through,
     )
     from imagen_core.config import Secret as Secret
     from imagen_core.errors import (
@@ -102,6 +105,7 @@ if TYPE_CHECKING:
         write_atomically as write_atomically,
     )
     from imagen_core.hookspecs import hookimpl as hookimpl
+    from imagen_core.png import png_texts as png_texts
     from imagen_core.protocols import (
         App as App,
         Backend as Backend,
@@ -111,6 +115,7 @@ if TYPE_CHECKING:
     )
     from imagen_core.resolve import check_param as check_param
     from imagen_core.sidecar import document as document
+    from imagen_core.sound import damage as damage, is_black as is_black
     from imagen_core.specs import (
         BackendSpec as BackendSpec,
         CallerSpec as CallerSpec,

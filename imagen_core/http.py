@@ -14,7 +14,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 from msgspec import Struct
@@ -107,7 +107,7 @@ def send(
     """
     for number in range(1, retry.tries + 1):
         try:
-            response = yield from in_thread(lambda: _send(client, method, url, who, hint, options))
+            response = yield from begin(client, method, url, who=who, hint=hint, **options).result()
         except OutcomeUnknown:
             if not retry.lost or number == retry.tries:
                 raise
@@ -178,29 +178,51 @@ def pause(seconds: float, message: str = "") -> Generator[Progress, None, None]:
         idle.wait(min(left, SLICE_SECONDS))
 
 
-def in_thread(work: Callable[[], T]) -> Generator[Progress, None, T]:
-    """Do blocking work in a thread of its own, and yield until it is done.
+class Background(Generic[T]):
+    """Work in a thread of its own. Whoever gives up waiting for its result may ask again later."""
 
-    Closed early, it leaves the work to end by its own time-out.
-    """
-    results: list[T] = []
-    errors: list[BaseException] = []
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._results: list[T] = []
+        self._errors: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread.start()
 
-    def run() -> None:
+    def result(self) -> Generator[Progress, None, T]:
+        """Yield until it is done; closed early, it leaves the work to end by its own time-out."""
+        self._thread.join(SLICE_SECONDS)
+        while self._thread.is_alive():
+            yield Progress()
+            self._thread.join(SLICE_SECONDS)
+        if self._errors:
+            raise self._errors[0]
+        return self._results[0]
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is done within this time; for those who can't yield any more."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
         try:
-            results.append(work())
+            self._results.append(self._work())
         except BaseException as error:  # noqa: BLE001 - raised again where the result is wanted
-            errors.append(error)
+            self._errors.append(error)
 
-    thread = threading.Thread(target=run, name=THREAD_NAME, daemon=True)
-    thread.start()
-    thread.join(SLICE_SECONDS)
-    while thread.is_alive():
-        yield Progress()
-        thread.join(SLICE_SECONDS)
-    if errors:
-        raise errors[0]
-    return results[0]
+
+def in_thread(work: Callable[[], T]) -> Generator[Progress, None, T]:
+    """Do blocking work in a thread of its own, and yield until it is done."""
+    return (yield from Background(work).result())
+
+
+def begin(
+    client: httpx.Client, method: str, url: str, *, who: str, hint: str = "", **options: Any
+) -> Background[httpx.Response]:
+    """Send a request once, and go on: its reply is the `result()`, which may come late.
+
+    For what must be undone if it was accepted, also by somebody who did not wait for the reply.
+    """
+    return Background(lambda: _send(client, method, url, who, hint, options))
 
 
 def translate(error: Exception, *, who: str, sent_at: datetime, hint: str = "") -> ImagenError:

@@ -86,14 +86,11 @@ class Ledger:
 
     def get(self, run_id: str) -> Run | None:
         """The Run of that id, if it was recorded."""
-        rows = self.database.rows("select run from runs where id = ?", (run_id,))
-        try:
-            return msgspec.json.decode(rows[0]["run"], type=Run) if rows else None
-        except msgspec.DecodeError as error:
-            raise ImagenError(
-                f"the run {run_id} can't be read: {error}",
-                hint="a newer imagen may have written it",
-            ) from error
+        return self._one("id = ?", run_id)
+
+    def with_remote_id(self, remote_id: str) -> Run | None:
+        """The latest Run that the remote side knows by this id, if one was recorded."""
+        return self._one("json_extract(run, '$.remote_id') = ?", remote_id)
 
     def runs(self, since: str = "") -> Iterator[Run]:
         """Finished Runs from that UTC date on, oldest first."""
@@ -106,6 +103,17 @@ class Ledger:
         if not everything:
             query += " and billed and failure = ''"
         yield from map(usage_row, self._read(f"{query} order by started_at, id", since))
+
+    def _one(self, condition: str, value: str) -> Run | None:
+        query = f"select id, run from runs where {condition} order by started_at desc limit 1"
+        rows = self.database.rows(query, (value,))
+        try:
+            return msgspec.json.decode(rows[0]["run"], type=Run) if rows else None
+        except msgspec.DecodeError as error:
+            raise ImagenError(
+                f"the run {rows[0]['id']} can't be read: {error}",
+                hint="a newer imagen may have written it",
+            ) from error
 
     def _read(self, query: str, since: str) -> Iterator[Run]:
         """The Runs that a query finds, without those that can't be decoded, which are counted."""

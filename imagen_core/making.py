@@ -157,9 +157,14 @@ class Making:
             self._close(events)
 
     def _close(self, events: Generator[Event, None, None]) -> None:
-        """End the backend; what goes wrong with that does not hide why it was ended."""
+        """End the backend; what goes wrong with that does not hide why it was ended.
+
+        A Cancelled of its own says how it was cancelled, for instance whether it costs something.
+        """
         try:
             events.close()
+        except Cancelled as error:
+            self._fail(error)
         except BaseException as error:  # noqa: BLE001 - a backend may raise anything
             self.errors.append(error)
             self._warn(f"the backend '{self._instance.name}' did not stop cleanly: {error}")

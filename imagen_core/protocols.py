@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from imagen_core.errors import ImagenError
@@ -41,6 +41,10 @@ class Backend(Protocol):
     def estimate(self, request: Request) -> Cost | None:  # noqa: ARG002
         """What the request will cost; None if nobody knows."""
         return None
+
+    def remarks(self, request: Request) -> Iterable[str]:  # noqa: ARG002
+        """What to know of the request beforehand, such as another size; no network."""
+        return ()
 
     def status(self) -> Status:
         """Whether it is configured; no network."""

@@ -29,6 +29,8 @@ LAYERS = (
         "http",
         "known",
         "mock_art",
+        "png",
+        "sound",
     ),
     ("ledger", "jobs", "sidecar", "mock", "sheet", "usage"),
     ("plugins", "discovery", "builtin", "resolve", "making"),
@@ -43,7 +45,7 @@ LAYERS = (
 ROOMS = {
     "click": {"cli", "terminal"},
     "sqlite3": {"database"},
-    "PIL": {"sheet", "files", "mock", "mock_art", "testing"},
+    "PIL": {"sheet", "sound", "mock", "mock_art", "testing"},
     "httpx": {"http"},
     "yaml": {"yaml_file"},
     "pluggy": {"hookspecs", "discovery"},

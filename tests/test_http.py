@@ -362,6 +362,39 @@ def test_work_in_a_thread_yields_until_it_is_done() -> None:
     assert http.finish(working) is True
 
 
+def test_result_can_be_asked_for_again_by_whoever_gave_up_waiting() -> None:
+    over = threading.Event()
+    working = http.Background(over.wait)
+    waiting = working.result()
+    next(waiting)
+    waiting.close()
+
+    assert not working.wait(0)
+    over.set()
+    assert working.wait(5)
+    assert http.finish(working.result()) is True
+
+
+def test_request_that_was_begun_has_its_reply_later(
+    server: FailingServer, client: httpx.Client
+) -> None:
+    server.reply(201, b"made")
+
+    sending = http.begin(client, "POST", server.url, who="the oven", content=b"dough")
+
+    assert sending.wait(5)
+    assert http.finish(sending.result()).content == b"made"
+    assert [(r.method, r.body) for r in server.requests] == [("POST", b"dough")]
+
+
+def test_request_that_was_begun_is_sent_once(server: FailingServer, client: httpx.Client) -> None:
+    server.drop()
+
+    with pytest.raises(http.OutcomeUnknown, match="the connection to the oven broke off"):
+        http.finish(http.begin(client, "POST", server.url, who="the oven").result())
+    assert len(server.requests) == 1
+
+
 def test_call_that_hangs_can_be_closed(server: FailingServer, client: httpx.Client) -> None:
     server.hang()
     sending = http.send(client, "GET", server.url, who="the oven")

@@ -76,6 +76,17 @@ def raw(ledger: Ledger, query: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in ledger.database.rows(query)]
 
 
+def test_run_is_found_by_its_remote_id(ledger: Ledger) -> None:
+    ledger.record(made("r1", remote_id="p-1"), finished=True)
+    ledger.record(made("r2", remote_id="p-2"), finished=True)
+
+    found = ledger.with_remote_id("p-2")
+
+    assert found is not None
+    assert found.id == "r2"
+    assert ledger.with_remote_id("p-3") is None
+
+
 def test_run_comes_back_as_it_was_but_for_the_bytes_of_its_input_images(ledger: Ledger) -> None:
     ledger.record(RUN, finished=True)
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from imagen_core import files
-from imagen_core.errors import UnavailableError
+from imagen_core.errors import Cancelled, UnavailableError
 from imagen_core.types import (
     Accepted,
     Cost,
@@ -289,6 +289,23 @@ def test_cancelling_closes_the_backend_and_keeps_what_was_saved(bench: Bench) ->
     assert run.failure is not None
     assert run.failure.code == "cancelled"
     assert Path(run.outputs[0].path).is_file()
+
+
+def test_backend_says_how_its_cancelling_went(bench: Bench) -> None:
+    def script(_: Request) -> Iterator[Any]:
+        bench.cancel.set()
+        try:
+            while True:
+                yield Progress()
+        except GeneratorExit:
+            raise Cancelled("cancelled; it cost nothing", hint="ask again") from None
+
+    run = bench.run(script)
+
+    assert run.failure == Failure(
+        code="cancelled", message="cancelled; it cost nothing", hint="ask again"
+    )
+    assert [note for note in run.notes if note.warning] == []
 
 
 def test_clean_up_that_fails_does_not_hide_the_cancelling(bench: Bench) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-import threading
-from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -15,16 +11,16 @@ from imagen_core import known
 from imagen_core.app import App
 from imagen_core.cli.shared import (
     app_of,
-    cancelled_by_signals,
     completing,
     config_option,
     json_option,
     pass_app,
+    see_through,
 )
-from imagen_core.errors import Cancelled, ImagenError, PartialFailure, UsageError
-from imagen_core.files import Target, expand_home
+from imagen_core.errors import UsageError
+from imagen_core.files import expand_home
 from imagen_core.instances import absent
-from imagen_core.types import Note, Options, Run, Text
+from imagen_core.types import Options, Text
 
 STDIN = "-"
 
@@ -157,8 +153,7 @@ def command(
         app.console.warn("the prompt is empty")
     app.warn_of_plugins(app.instance(requests[0].backend).type)
     relative = bool(output) and not expand_home(output).is_absolute()
-    runs = _make(app, requests, target, flags, relative=relative)
-    _exit(app, runs)
+    see_through(app, requests, target, flags, relative=relative)
 
 
 def _switched(given: dict[str, Any]) -> dict[str, str]:
@@ -194,80 +189,3 @@ def _tell_of_mock(app: App, options: Options) -> None:
             "there is no configuration: using the built-in backend 'mock' "
             "('imagen config init --write' makes one)"
         )
-
-
-def _make(
-    app: App, requests: Any, target: Target, flags: Mapping[str, str], *, relative: bool
-) -> list[Run]:
-    """See every Request through; what is finished is printed at once."""
-    runs: list[Run] = []
-    cancel = threading.Event()
-    bar = app.console.bar(len(requests))
-    pipeline = app.pipeline(flags)
-    # Only a Terminal draws; another console has nobody at the keys.
-    tell = app.console.info if getattr(app.console, "draws", False) else None
-    with cancelled_by_signals(cancel, tell):
-        for request, item in pipeline.each(requests, target, cancel):
-            if isinstance(item, Run):
-                bar.finish(request.id)
-                _print_outputs(app, item, relative=relative)
-                _print_failure(app, item, runs)
-                runs.append(item)
-            elif isinstance(item, Note):
-                _print_note(app, item)
-            else:
-                bar.take(request.id, item)
-    bar.hide()
-    for note in pipeline.show(runs, [o.path for run in runs for o in run.outputs]):
-        _print_note(app, note)
-    return runs
-
-
-def _print_outputs(app: App, run: Run, *, relative: bool) -> None:
-    for note in run.notes:
-        _print_note(app, note)
-    for output in run.outputs:
-        if app.console.as_json:
-            from imagen_core.sidecar import document
-
-            app.console.json({**document(run, output), "path": output.path})
-        else:
-            app.console.line(_relative(output.path) if relative else output.path)
-
-
-def _relative(path: str) -> str:
-    # The working folder may be gone, or on another drive than a picture that was rescued.
-    with contextlib.suppress(OSError, ValueError):
-        return os.path.relpath(path)
-    return path
-
-
-def _print_failure(app: App, run: Run, earlier: list[Run]) -> None:
-    """Tell why a Run failed; people are told the same thing once, programs each time."""
-    same = any(other.failure == run.failure for other in earlier)
-    if run.failure and (app.console.as_json or not same):
-        about = {"id": run.id, "seed": run.request.seed, "backend": run.request.backend}
-        app.console.error(run.failure.error(), about)
-
-
-def _print_note(app: App, note: Note) -> None:
-    if note.warning:
-        text = note.text if note.step == "generate" else f"{note.step}: {note.text}"
-        app.console.warn(text)
-
-
-def _exit(app: App, runs: list[Run]) -> None:
-    """The exit code of all Runs together; their errors have been told."""
-    failures = [run.failure for run in runs if run.failure]
-    if not failures:
-        return
-    codes = {failure.code for failure in failures}
-    if Cancelled.code in codes:
-        code = Cancelled.exit_code
-    elif len(runs) == 1:
-        code = failures[0].error().exit_code
-    else:
-        code = ImagenError.exit_code if len(failures) == len(runs) else PartialFailure.exit_code
-    if len(runs) > 1 and not app.console.as_json:
-        app.console.info(f"{len(failures)} of {len(runs)} failed")
-    raise click.exceptions.Exit(code)

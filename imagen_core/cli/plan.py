@@ -100,7 +100,7 @@ def _plan(app: App, request: Request, target: files.Target) -> dict[str, Any]:
         "path": str(target.free(values)),
         "cost_usd_estimate": cost.usd if cost else None,
         "cost": f"{cost.usd:g} USD ({cost.basis})" if cost else "unknown",
-        "warnings": list(ignored(request, about)),
+        "warnings": [*ignored(request, about), *instance.backend.remarks(request)],
     }
 
 

@@ -1,18 +1,22 @@
-"""What several commands share: the App, common options, completion, cancelling by signal."""
+"""What several commands share: the App, common options, cancelling by signal, seeing through."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from imagen_core import protocols
     from imagen_core.app import App
+    from imagen_core.files import Target
+    from imagen_core.types import Note, Request, Run
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -115,3 +119,106 @@ def cancelled_by_signals(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def see_through(
+    app: protocols.App,
+    requests: Sequence[Request],
+    target: Target,
+    flags: Mapping[str, str] | None = None,
+    *,
+    relative: bool = False,
+) -> None:
+    """Make every Request, print what is finished at once, and end with the exit code of it all.
+
+    `flags`: switches by key, on or off. `relative`: print paths as seen from the working folder.
+    """
+    runs = _make(app, requests, target, flags or {}, relative=relative)
+    _exit(app, runs)
+
+
+def _make(
+    app: protocols.App,
+    requests: Sequence[Request],
+    target: Target,
+    flags: Mapping[str, str],
+    *,
+    relative: bool,
+) -> list[Run]:
+    import threading
+
+    from imagen_core.types import Note, Run
+
+    runs: list[Run] = []
+    cancel = threading.Event()
+    bar = app.console.bar(len(requests))
+    pipeline = app.pipeline(flags)
+    # Only a Terminal draws; another console has nobody at the keys.
+    tell = app.console.info if getattr(app.console, "draws", False) else None
+    with cancelled_by_signals(cancel, tell):
+        for request, item in pipeline.each(requests, target, cancel):
+            if isinstance(item, Run):
+                bar.finish(request.id)
+                _print_outputs(app, item, relative=relative)
+                _print_failure(app, item, runs)
+                runs.append(item)
+            elif isinstance(item, Note):
+                _print_note(app, item)
+            else:
+                bar.take(request.id, item)
+    bar.hide()
+    for note in pipeline.show(runs, [o.path for run in runs for o in run.outputs]):
+        _print_note(app, note)
+    return runs
+
+
+def _print_outputs(app: protocols.App, run: Run, *, relative: bool) -> None:
+    for note in run.notes:
+        _print_note(app, note)
+    for output in run.outputs:
+        if app.console.as_json:
+            from imagen_core.sidecar import document
+
+            app.console.json({**document(run, output), "path": output.path})
+        else:
+            app.console.line(_relative(output.path) if relative else output.path)
+
+
+def _relative(path: str) -> str:
+    # The working folder may be gone, or on another drive than a picture that was rescued.
+    with contextlib.suppress(OSError, ValueError):
+        return os.path.relpath(path)
+    return path
+
+
+def _print_failure(app: protocols.App, run: Run, earlier: list[Run]) -> None:
+    """Tell why a Run failed; people are told the same thing once, programs each time."""
+    same = any(other.failure == run.failure for other in earlier)
+    if run.failure and (app.console.as_json or not same):
+        about = {"id": run.id, "seed": run.request.seed, "backend": run.request.backend}
+        app.console.error(run.failure.error(), about)
+
+
+def _print_note(app: protocols.App, note: Note) -> None:
+    if note.warning:
+        text = note.text if note.step == "generate" else f"{note.step}: {note.text}"
+        app.console.warn(text)
+
+
+def _exit(app: protocols.App, runs: list[Run]) -> None:
+    """The exit code of all Runs together; their errors have been told."""
+    from imagen_core.errors import Cancelled, ImagenError, PartialFailure
+
+    failures = [run.failure for run in runs if run.failure]
+    if not failures:
+        return
+    codes = {failure.code for failure in failures}
+    if Cancelled.code in codes:
+        code = Cancelled.exit_code
+    elif len(runs) == 1:
+        code = failures[0].error().exit_code
+    else:
+        code = ImagenError.exit_code if len(failures) == len(runs) else PartialFailure.exit_code
+    if len(runs) > 1 and not app.console.as_json:
+        app.console.info(f"{len(failures)} of {len(runs)} failed")
+    raise click.exceptions.Exit(code)

@@ -1,4 +1,4 @@
-"""For those who write plugins: conformance kits, a server that fails on demand, fixtures.
+"""For those who write plugins: conformance kits, servers that fail on demand, fixtures.
 
 The fixtures `imagen_home` and `imagen` come by themselves, with the pytest plugin of this
 package. The names here load on first use, as that plugin is part of every pytest run.
@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 _HOME = {
     "BackendConformance": "imagen_core.testing.backend",
     "FailingServer": "imagen_core.testing.server",
+    "Received": "imagen_core.testing.web",
+    "Reply": "imagen_core.testing.web",
     "Result": "imagen_core.testing.plugin",
+    "ServerThreads": "imagen_core.testing.web",
     "StepConformance": "imagen_core.testing.step",
+    "WebServer": "imagen_core.testing.web",
     "isolated_app": "imagen_core.testing.conformance",
+    "reply_json": "imagen_core.testing.web",
 }
 
 __all__ = list(_HOME)
@@ -24,6 +29,13 @@ if TYPE_CHECKING:
     from imagen_core.testing.plugin import Result as Result
     from imagen_core.testing.server import FailingServer as FailingServer
     from imagen_core.testing.step import StepConformance as StepConformance
+    from imagen_core.testing.web import (
+        Received as Received,
+        Reply as Reply,
+        ServerThreads as ServerThreads,
+        WebServer as WebServer,
+        reply_json as reply_json,
+    )
 
 
 def __getattr__(name: str) -> object:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
 
+from imagen_core.errors import Cancelled
 from imagen_core.types import Event, Image, Progress
 
 if TYPE_CHECKING:
@@ -110,7 +112,8 @@ def close_early(backend: Backend, request: Request, seconds: float) -> bool:
 
     def close() -> None:
         try:
-            events.close()
+            with suppress(Cancelled):  # it says how that went
+                events.close()
         except Exception as error:  # noqa: BLE001 - raised again below
             errors.append(error)
 

@@ -7,27 +7,18 @@ import socket
 import struct
 import threading
 from functools import partial
-from http import HTTPStatus
 from http.client import parse_headers
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
+
+from imagen_core.testing.web import HOST, Received, phrase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
-HOST = "127.0.0.1"
 THREAD_NAME = "fake-server"
 """How the names of its threads begin."""
-
-
-class Received(NamedTuple):
-    """A request as it came; the names of its headers are in lower case."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
 
 
 class FailingServer:
@@ -181,15 +172,8 @@ def _read_chunks(file: BinaryIO) -> bytes:
 
 def _head(status: int, length: int, headers: Mapping[str, str] | None = None) -> bytes:
     fields = {"Content-Length": str(length), "Connection": "close", **(headers or {})}
-    lines = [f"HTTP/1.1 {status} {_reason(status)}", *(f"{k}: {v}" for k, v in fields.items())]
+    lines = [f"HTTP/1.1 {status} {phrase(status)}", *(f"{k}: {v}" for k, v in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def _reason(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
 
 
 def _reset(connection: socket.socket) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen_comfyui import values
 from imagen_comfyui.graph import placeholders
-from imagen_core import UsageError, check_param
+from imagen_core import UsageError, check_param, damage
 
 if TYPE_CHECKING:
     from imagen_comfyui.workflow import Workflow
@@ -99,8 +99,6 @@ def _check_images(workflow: Workflow, request: Request, *, given: Mapping[str, A
             hint=f"give {len(lacking)} more with --image PATH",
         )
     for image in request.images:
-        from imagen_comfyui.sound import damage
-
         if image.data and (problem := damage(image.data)):
             raise UsageError(f"the input image {image.name} is damaged: {problem}")
     return names[:number]

@@ -13,7 +13,6 @@ from imagen_comfyui.backend import PROBE_SECONDS, ComfyBackend
 from imagen_comfyui.config import ComfyConfig
 from imagen_comfyui.graph import Graph, parse_graph
 from imagen_comfyui.manifest import Manifest
-from imagen_comfyui.png import SIGNATURE
 from imagen_comfyui.shown import check_result, describe, document, listed, report, shown
 from imagen_comfyui.workflow import (
     everything,
@@ -192,7 +191,7 @@ def _read(file: Path) -> Graph:
         data = file.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
-    if image_header(data) or data.startswith(SIGNATURE):
+    if image_header(data) or data.startswith(b"\x89PNG"):
         return read_png_graph(data, str(file))
     try:
         return parse_graph(data.decode("utf-8-sig"), str(file))

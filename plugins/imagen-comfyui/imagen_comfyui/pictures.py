@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from imagen_comfyui.client import FETCH
-from imagen_comfyui.sound import damage
-from imagen_core import CredentialsError, ImagenError, UnavailableError, http
+from imagen_core import CredentialsError, ImagenError, UnavailableError, damage, http
 
 if TYPE_CHECKING:
     from imagen_comfyui.client import Call, Server

@@ -15,7 +15,6 @@ from imagen_comfyui.cancelling import cancelling
 from imagen_comfyui.pictures import fetch, name_of
 from imagen_comfyui.probe import system_of
 from imagen_comfyui.prompt import Prompt
-from imagen_comfyui.sound import damage, is_black
 from imagen_comfyui.tracker import frame_nodes
 from imagen_comfyui.watch import Watch
 from imagen_core import (
@@ -26,8 +25,10 @@ from imagen_core import (
     ImagenError,
     Remark,
     UsageError,
+    damage,
     http,
     image_header,
+    is_black,
 )
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from comfy_images import image_of
-from imagen_comfyui import png as chunks
 from imagen_comfyui.graph import fill
 from imagen_comfyui.testing import FakeComfyUI
 from imagen_comfyui.workflow import find_workflow
@@ -18,6 +17,7 @@ from imagen_core import (
     Accepted,
     ConfigError,
     RejectedError,
+    png_texts,
 )
 
 
@@ -109,7 +109,7 @@ def test_png_on_the_server_tells_where_it_came_from(
     request = ask(prompt="ein Kätzchen ☃")
     [image] = images(make(), request)
 
-    texts = chunks.texts(image.data)
+    texts = png_texts(image.data)
     told = json.loads(texts["imagen"])
     assert (told["id"], told["prompt"], told["seed"]) == (request.id, "ein Kätzchen ☃", 7)
     assert (told["workflow"], len(told["workflow_hash"])) == ("flux1-schnell", 64)

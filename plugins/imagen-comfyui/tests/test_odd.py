@@ -16,9 +16,8 @@ import imagen_comfyui
 from comfy_images import image_of
 from imagen_comfyui.backend import Patience
 from imagen_comfyui.needs import match
-from imagen_comfyui.sound import is_black
 from imagen_comfyui.testing import FakeComfyUI
-from imagen_core import Image, ImagenError, Options, RejectedError
+from imagen_core import Image, ImagenError, Options, RejectedError, is_black
 from imagen_core.testing import isolated_app
 
 SHAPES = ["null", "[]", "5", '"text"', '{"detail": "log in"}', '{"queue_running": 5}', "[" * 9999]

@@ -1,17 +1,16 @@
+"""The graph in a picture of ComfyUI's."""
+
 from __future__ import annotations
 
 import json
 import zlib
-from io import BytesIO
 
 import pytest
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from imagen_comfyui.mapping import read_png_graph
-from imagen_comfyui.png import SIGNATURE, chunks, texts
 from imagen_core import ConfigError
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAPH = {"1": {"class_type": "KSampler", "inputs": {"seed": 2**64 - 1, "text": "é ✓"}}}
 
 
@@ -30,83 +29,6 @@ def png(*parts: bytes) -> bytes:
 
 def with_text(key: str, value: str) -> bytes:
     return png(chunk(b"tEXt", key.encode() + b"\0" + value.encode("latin-1")))
-
-
-def test_the_chunks_come_in_their_order():
-    assert list(chunks(png(chunk(b"tEXt", b"a\0b")))) == [
-        (b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0"),
-        (b"tEXt", b"a\0b"),
-        (b"IDAT", zlib.compress(b"\0\0")),
-        (b"IEND", b""),
-    ]
-
-
-def test_what_follows_the_end_is_no_matter():
-    assert list(chunks(png() + b"more")) == list(chunks(png()))
-
-
-def test_a_picture_of_pillows_is_sound():
-    file = BytesIO()
-    Image.new("RGB", (64, 64), "red").save(file, "png")
-
-    assert [kind for kind, _ in chunks(file.getvalue())] == [b"IHDR", b"IDAT", b"IEND"]
-
-
-@pytest.mark.parametrize(
-    ("data", "problem"),
-    [
-        (b"", "it is no PNG"),
-        (b"\xff\xd8\xff", "it is no PNG"),
-        (SIGNATURE, "it is cut off: no IEND at its end"),
-        (png()[:-12], "it is cut off: no IEND at its end"),
-        (png()[:-1], "it is cut off in the chunk at byte 55"),
-        (png()[:36], "it is cut off in the chunk at byte 33"),
-        (SIGNATURE + b"\xff\xff\xff\xffIHDR" + bytes(9), "it is cut off in the chunk at byte 8"),
-        (
-            png().replace(b"IDAT", b"IDOT"),
-            "it is corrupt: the checksum of the chunk at byte 33 is wrong",
-        ),
-    ],
-)
-def test_a_file_that_is_not_whole_is_told_apart(data, problem):
-    with pytest.raises(ValueError, match=problem):
-        list(chunks(data))
-
-
-def test_texts_are_read_from_all_three_kinds_and_the_first_of_a_name_counts():
-    data = png(
-        chunk(b"tEXt", b"latin\0\xe9t\xe9"),
-        chunk(b"zTXt", b"packed\0\0" + zlib.compress(b"\xe9t\xe9")),
-        chunk(b"iTXt", b"plain\0\0\0de\0schlicht\0" + "é ✓".encode()),
-        chunk(b"iTXt", b"tight\0\1\0\0\0" + zlib.compress("é ✓".encode())),
-        chunk(b"tEXt", b"latin\0second"),
-    )
-
-    assert texts(data) == {"latin": "été", "packed": "été", "plain": "é ✓", "tight": "é ✓"}
-
-
-def test_texts_that_pillow_wrote_are_read():
-    info = PngInfo()
-    info.add_text("short", "a")
-    info.add_text("long", "b" * 5000, zip=True)
-    info.add_itxt("wide", "✓", "en", "weit", zip=True)
-    file = BytesIO()
-    Image.new("L", (1, 1)).save(file, "png", pnginfo=info)
-
-    assert texts(file.getvalue()) == {"short": "a", "long": "b" * 5000, "wide": "✓"}
-
-
-@pytest.mark.parametrize(
-    ("packed", "problem"),
-    [
-        (b"no zlib", "a compressed text in it is corrupt"),
-        (zlib.compress(b"x" * 99)[:-5], "a compressed text in it is cut off, or too long"),
-        (zlib.compress(bytes(65 << 20)), "a compressed text in it is cut off, or too long"),
-    ],
-)
-def test_a_compressed_text_that_cannot_be_unpacked_is_an_error(packed, problem):
-    with pytest.raises(ValueError, match=problem):
-        texts(png(chunk(b"zTXt", b"prompt\0\0" + packed)))
 
 
 @pytest.mark.parametrize(

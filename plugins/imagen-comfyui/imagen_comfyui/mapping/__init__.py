@@ -41,9 +41,8 @@ from imagen_comfyui.mapping.walk import (
     upstream,
     value,
 )
-from imagen_comfyui.png import texts
 from imagen_comfyui.values import bare_prefix
-from imagen_core import ConfigError
+from imagen_core import ConfigError, png_texts
 
 _PICTURES = ("LoadImage", "LoadImageMask")
 _MULTIPLES = {"EmptySD3LatentImage": 16, "EmptyFlux2LatentImage": 16}
@@ -99,7 +98,7 @@ def _mapped(draft: Draft, files: list[Loaded]) -> Mapped:
 def read_png_graph(data: bytes, file: str) -> Graph:
     """The graph that ComfyUI put into a picture; a ConfigError says what is missing there."""
     try:
-        found = texts(data)
+        found = png_texts(data)
     except ValueError as error:
         raise ConfigError(str(error), file=file, hint="or give the graph itself as JSON") from error
     if "prompt" in found:

@@ -7,8 +7,8 @@ with FakeComfyUI() as server:
 from __future__ import annotations
 
 from imagen_comfyui.testing.fake import FakeComfyUI
-from imagen_comfyui.testing.server import Received
 from imagen_comfyui.testing.site import Submit
 from imagen_comfyui.testing.store import Place, Store
+from imagen_core.testing import Received
 
 __all__ = ["FakeComfyUI", "Place", "Received", "Store", "Submit"]

@@ -77,7 +77,7 @@ class Engine:
 
     def start(self) -> None:
         """Starts the thread."""
-        self._thread = self.site.start(self._work, name="executor")
+        self._thread = self.site.threads.start(self._work, name="executor")
 
     def stop(self) -> None:
         """Abandons whatever runs, as a crash would, and waits for the thread to end."""

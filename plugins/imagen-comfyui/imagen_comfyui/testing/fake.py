@@ -9,14 +9,15 @@ from urllib.parse import unquote, urlsplit
 from imagen_comfyui.testing.engine import Engine, Run
 from imagen_comfyui.testing.faults import Faults, strip_api
 from imagen_comfyui.testing.routes import Routes
-from imagen_comfyui.testing.server import HOST, Answer, Received, Reply, Server
 from imagen_comfyui.testing.site import NEW, OLD, Site, Submit
+from imagen_core.testing import Received, Reply, WebServer
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
     from imagen_comfyui.testing.schema import JSON
+    from imagen_comfyui.testing.script import Answer
     from imagen_comfyui.testing.store import Store
 
 FOREIGN_GRAPH = {
@@ -63,14 +64,14 @@ class FakeComfyUI(Faults):
         self._authorization = authorization
         self._tls = tls
         self._port = port
-        self._server: Server | None = None
+        self._server: WebServer | None = None
         self._engine = Engine(self._site)
         self._routes = Routes(self._site, self._engine)
 
     @property
     def url(self) -> str:
         """Where it listens, with the path prefix, without a slash at the end."""
-        return f"{'https' if self._tls else 'http'}://{HOST}:{self._port}{self._prefix}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}{self._prefix}"
 
     @property
     def submits(self) -> list[Submit]:
@@ -110,7 +111,7 @@ class FakeComfyUI(Faults):
     @property
     def errors(self) -> list[BaseException]:
         """The exceptions of its threads."""
-        return self._site.errors
+        return self._site.threads.errors
 
     @property
     def sockets(self) -> int:
@@ -196,11 +197,8 @@ class FakeComfyUI(Faults):
     ) -> None:
         self._engine.stop()
         self._close()
-        if self.errors and error is None:
-            raise ExceptionGroup("in the fake ComfyUI", self._exceptions())
-
-    def _exceptions(self) -> list[Exception]:
-        return [error for error in self.errors if isinstance(error, Exception)]
+        if error is None:
+            self._site.threads.report("in the fake ComfyUI")
 
     def _start_engine(self) -> None:
         self._engine = Engine(self._site)
@@ -210,7 +208,9 @@ class FakeComfyUI(Faults):
     def _open(self) -> None:
         if self._server is None:
             self._site.script.closing = False
-            self._server = Server(self._port, self._answer, site=self._site, tls=self._tls)
+            self._server = WebServer(
+                self._answer, self._site.threads, port=self._port, tls=self._tls
+            )
             self._port = self._server.server_port
 
     def _close(self) -> None:

@@ -6,13 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from imagen_comfyui.testing.script import END, Fault, Gate, Raise
-from imagen_comfyui.testing.server import Reply
+from imagen_core.testing import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagen_comfyui.testing.script import Act
-    from imagen_comfyui.testing.server import Answer
+    from imagen_comfyui.testing.script import Act, Answer
     from imagen_comfyui.testing.site import Site
 
 OOM = "torch.OutOfMemoryError"

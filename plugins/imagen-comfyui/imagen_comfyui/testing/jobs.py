@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imagen_comfyui.testing import views
 from imagen_comfyui.testing.schema import JSON
-from imagen_comfyui.testing.server import Received, Reply, reply_json
+from imagen_core.testing import Received, Reply, reply_json
 
 if TYPE_CHECKING:
     from imagen_comfyui.testing.engine import Engine, Run

@@ -8,10 +8,10 @@ import uuid
 from typing import TYPE_CHECKING
 
 from imagen_comfyui.testing.engine import Engine, Run
-from imagen_comfyui.testing.schema import JSON, MalformedError
-from imagen_comfyui.testing.server import Received, Reply, reply_json
+from imagen_comfyui.testing.schema import JSON, MalformedError, read_object
 from imagen_comfyui.testing.site import Submit
 from imagen_comfyui.testing.validation import Verdict, problem, validate
+from imagen_core.testing import Received, Reply, reply_json
 
 if TYPE_CHECKING:
     from imagen_comfyui.testing.graph import Graph
@@ -33,7 +33,7 @@ class Prompts:
 
     def post(self, received: Received) -> Reply:
         """Queues a graph, or says why not."""
-        body = received.json()
+        body = read_object(received)
         if "prompt" not in body:
             said = "No prompt provided"
             return _refuse(problem("no_prompt", said, details=said))

@@ -11,13 +11,16 @@ from urllib.parse import urlsplit
 from imagen_comfyui.testing import uploads, views
 from imagen_comfyui.testing.jobs import Jobs
 from imagen_comfyui.testing.prompts import Prompts
-from imagen_comfyui.testing.schema import MalformedError, describe
-from imagen_comfyui.testing.server import Answer, Received, Reply, Upgrade, reply_json
+from imagen_comfyui.testing.schema import MalformedError, describe, read_object
+from imagen_comfyui.testing.sockets import Socket
+from imagen_core.testing import Received, Reply, reply_json
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from imagen_comfyui.testing.engine import Engine
+    from imagen_comfyui.testing.script import Answer
     from imagen_comfyui.testing.site import Site
 
 
@@ -44,7 +47,7 @@ class Routes:
 
     def post_queue(self, received: Received) -> Reply:
         """Deletes runs that wait, or all of them."""
-        body = received.json()
+        body = read_object(received)
         if body.get("clear"):
             self.engine.clear()
         for prompt_id in body.get("delete", ()):
@@ -56,7 +59,7 @@ class Routes:
         """Interrupts the run that is named, or whatever runs."""
         prompt_id = None
         with contextlib.suppress(MalformedError):
-            prompt_id = received.json().get("prompt_id") or None
+            prompt_id = read_object(received).get("prompt_id") or None
         self.site.log.interrupts.append(prompt_id)
         self.engine.interrupt(prompt_id)
         return Reply()
@@ -94,7 +97,13 @@ class Routes:
             return Reply(self.site.script.refuse_sockets)
         if received.headers.get("upgrade", "").lower() != "websocket":
             return Reply(400)
-        return Upgrade(received.query.get("clientId") or uuid.uuid4().hex)
+        client_id = received.query.get("clientId") or uuid.uuid4().hex
+
+        def take_over(connection: socket.socket) -> None:
+            new = Socket(received.path, received.headers)
+            self.site.hub.serve(connection, client_id, new=new)
+
+        return take_over
 
     def view(self, received: Received) -> Reply:
         """Serves a picture, unless the test has something against it."""

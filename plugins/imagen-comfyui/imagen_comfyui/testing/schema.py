@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from imagen_core.testing import Received
+
 JSON = dict[str, Any]
 SINCE_2026 = ("Flux2Scheduler", "EmptyFlux2LatentImage")
 """Classes that the old server does not have."""
@@ -38,6 +40,14 @@ FILES: dict[str, tuple[str, ...]] = {
 
 class MalformedError(Exception):
     """Data of a shape that the server chokes on, such as a graph in the editor's format."""
+
+
+def read_object(received: Received) -> JSON:
+    """Reads a body that must be a JSON object."""
+    try:
+        return received.json()
+    except ValueError as error:
+        raise MalformedError(error) from error
 
 
 def load_classes(*, old: bool) -> dict[str, JSON]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
-    from imagen_comfyui.testing.server import Answer
+    from imagen_core.testing import Reply
 
+    Answer = Reply | Callable[[socket.socket], None] | None
     Act = Callable[[Callable[[], Answer]], Answer]
 
 END = "(end)"

@@ -10,11 +10,9 @@ from imagen_comfyui.testing.schema import FILES, JSON, load_classes
 from imagen_comfyui.testing.script import Script
 from imagen_comfyui.testing.sockets import Hub
 from imagen_comfyui.testing.store import Store
+from imagen_core.testing import ServerThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from imagen_comfyui.testing.graph import Graph
 
 OLD, NEW = "0.3.64", "0.33.0"
@@ -57,7 +55,7 @@ class Site:
     )
     lock: threading.Condition = field(default_factory=threading.Condition)
     """Guards everything that changes while the server runs, and is notified of every change."""
-    errors: list[BaseException] = field(default_factory=list)
+    threads: ServerThreads = field(default_factory=lambda: ServerThreads("fake-comfyui"))
 
     def __post_init__(self) -> None:
         self.old = self.version == OLD
@@ -78,16 +76,3 @@ class Site:
             "node_replacements": True,
             "assets": False,
         }
-
-    def start(self, work: Callable[..., None], *arguments: Any, name: str) -> threading.Thread:
-        """Starts a thread whose exceptions end up in `errors`."""
-
-        def guarded() -> None:
-            try:
-                work(*arguments)
-            except Exception as error:  # noqa: BLE001  (whatever it is, the test must hear of it)
-                self.errors.append(error)
-
-        thread = threading.Thread(target=guarded, name=f"fake-comfyui-{name}", daemon=True)
-        thread.start()
-        return thread

@@ -9,8 +9,8 @@ from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from imagen_comfyui.testing.server import Received, Reply, reply_json
 from imagen_comfyui.testing.store import OutsideError, Store, inside, split_annotated
+from imagen_core.testing import Received, Reply, reply_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

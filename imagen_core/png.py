@@ -22,7 +22,7 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield kind, content
 
 
-def texts(data: bytes) -> dict[str, str]:
+def png_texts(data: bytes) -> dict[str, str]:
     """The texts by their keywords, from tEXt, zTXt and iTXt; of two of one name, the first."""
     found: dict[str, str] = {}
     for kind, content in chunks(data):

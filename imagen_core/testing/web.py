@@ -1,4 +1,4 @@
-"""The HTTP side: connections and requests in, replies out, and the way over to a websocket."""
+"""What a fake server is made of: requests in, replies out, connections that stay, and threads."""
 
 from __future__ import annotations
 
@@ -8,20 +8,13 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
-
-from imagen_comfyui.testing.schema import JSON, MalformedError
-from imagen_comfyui.testing.sockets import Socket
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from imagen_comfyui.testing.site import Site
 
 HOST = "127.0.0.1"
 
@@ -39,14 +32,11 @@ class Received(NamedTuple):
         """The query of the path."""
         return dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
 
-    def json(self) -> JSON:
-        """The body as a JSON object; raises MalformedError if it is none."""
-        try:
-            body = json.loads(self.body)
-        except ValueError:
-            body = None
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object; raises ValueError if it is none."""
+        body = json.loads(self.body)
         if not isinstance(body, dict):
-            raise MalformedError("no JSON object")
+            raise ValueError("no JSON object")
         return body
 
 
@@ -67,50 +57,76 @@ class Reply:
             fields["Content-Type"] = self.content_type
         if self.missing:
             fields["Connection"] = "close"
-        lines = [f"HTTP/1.1 {self.status} {_phrase(self.status)}"]
+        lines = [f"HTTP/1.1 {self.status} {phrase(self.status)}"]
         lines += [f"{name}: {value}" for name, value in fields.items()]
         return "\r\n".join([*lines, "", ""]).encode("utf-8")
 
 
-@dataclass
-class Upgrade:
-    """The way over to a websocket of a client id."""
-
-    client_id: str
+Answer = Reply | Callable[[socket.socket], None] | None
+"""What a request gets. A function takes the connection over; None closes it without a word."""
 
 
-Answer = Reply | Upgrade | None
-"""What a request gets: None closes the connection without a word."""
-
-
-def reply_json(data: Any, status: int = 200) -> Reply:
+def reply_json(
+    data: Any, status: int = 200, *, content_type: str = "application/json; charset=utf-8"
+) -> Reply:
     """Makes a reply of JSON data."""
-    return Reply(status, json.dumps(data).encode(), "application/json; charset=utf-8")
+    return Reply(status, json.dumps(data).encode(), content_type)
 
 
-class Server(ThreadingHTTPServer):
-    """A listener with its connections, each served by a thread that `close` waits for."""
+class ServerThreads:
+    """The threads of a fake server, whose names begin alike; `errors` has what went wrong there."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.errors: list[BaseException] = []
+
+    def start(self, work: Callable[..., None], *arguments: Any, name: str) -> threading.Thread:
+        """Starts a thread."""
+
+        def guarded() -> None:
+            try:
+                work(*arguments)
+            except Exception as error:  # noqa: BLE001  (whatever it is, the test must hear of it)
+                self.errors.append(error)
+
+        thread = threading.Thread(target=guarded, name=f"{self.name}-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def report(self, title: str) -> None:
+        """Raises what went wrong, all of it."""
+        if errors := [error for error in self.errors if isinstance(error, Exception)]:
+            raise ExceptionGroup(title, errors)
+
+
+class WebServer(ThreadingHTTPServer):
+    """A listener with its connections, each served by a thread that `close` waits for.
+
+    It listens at once. `answer` is called in the thread of the connection, and gives a Reply, or a
+    function that takes the connection over, or None, which closes it without a word. `tls` names
+    the files of a certificate and of its key.
+    """
 
     request_queue_size = 128
     daemon_threads = True
 
     def __init__(
         self,
-        port: int,
         answer: Callable[[Received], Answer],
+        threads: ServerThreads,
         *,
-        site: Site,
-        tls: tuple[str, str] | None,
+        port: int = 0,
+        tls: tuple[str, str] | None = None,
     ) -> None:
         self.answer = answer
-        self.site = site
+        self.threads = threads
         self._tls = _tls_context(tls) if tls else None
         self._connections: set[socket.socket] = set()
         self._serving: list[threading.Thread] = []
         self._guard = threading.Lock()
         self._closing = False
-        super().__init__((HOST, port), Handler)
-        self._listener = site.start(self._listen, name="listener")
+        super().__init__((HOST, port), _Handler)
+        self._listener = threads.start(self._listen, name="listener")
 
     def close(self) -> None:
         """Stops listening, ends all connections, and waits for their threads."""
@@ -155,7 +171,7 @@ class Server(ThreadingHTTPServer):
             self._connections.add(request)
         self._serving = [thread for thread in self._serving if thread.is_alive()]
         work = self.process_request_thread
-        self._serving.append(self.site.start(work, request, client_address, name="connection"))
+        self._serving.append(self.threads.start(work, request, client_address, name="connection"))
 
     def shutdown_request(self, request: Any) -> None:
         """Ends a connection."""
@@ -168,36 +184,34 @@ class Server(ThreadingHTTPServer):
         del request, client_address
         error = sys.exception()
         if error is not None and not isinstance(error, OSError):
-            self.site.errors.append(error)
+            self.threads.errors.append(error)
 
     def _listen(self) -> None:
         while not self._closing:
             self.handle_request()
 
 
-class Handler(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     """Reads the requests of a connection and writes what they get."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: Server
+    server: WebServer
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing."""
 
     def serve(self) -> None:
         """Serves a request of any method."""
-        received = self._receive()
-        answer = self.server.answer(received)
+        answer = self.server.answer(self._receive())
         if isinstance(answer, Reply):
             self._write(answer)
-        else:
-            self.close_connection = True
-        if isinstance(answer, Upgrade):
-            new = Socket(received.path, received.headers)
+            return
+        self.close_connection = True
+        if answer is not None:
             # Else the socket would stay open until the file is closed.
             self.rfile.close()
-            self.server.site.hub.serve(self.connection, answer.client_id, new=new)
+            answer(self.connection)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = serve
 
@@ -226,14 +240,15 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or bool(reply.missing)
 
 
-def _tls_context(files: tuple[str, str]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*files)
-    return context
-
-
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """Gives the words that go with a status; none for one that nobody knows."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
+
+
+def _tls_context(files: tuple[str, str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    return context

@@ -5,8 +5,8 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from imagen_comfyui.png import SIGNATURE, chunks
-from imagen_core import image_header
+from imagen_core.files import image_header
+from imagen_core.png import SIGNATURE, chunks
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
