@@ -27,7 +27,9 @@ COMMANDS: dict[str, Known] = {
     "completion": Known(CORE, "Print the completion script of a shell."),
     "version": Known(CORE, "Print the version."),
     "workflow": Known("imagen-comfyui", "List, show, check and import ComfyUI workflows."),
-    "replicate": Known("imagen-replicate", "Work with Replicate."),
+    "replicate": Known(
+        "imagen-replicate", "List Replicate's models with their prices, and fetch a picture later."
+    ),
     "supabase": Known("imagen-supabase", "Set up and check the Supabase project."),
     "cloud": Known("imagen-supabase", "Push pictures to the cloud."),
     "serve": Known("imagen-serve", "Run the HTTP server."),

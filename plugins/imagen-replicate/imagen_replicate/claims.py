@@ -1,0 +1,82 @@
+"""Whose prediction is whose: found again in the account's list after a reply was lost."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from imagen_replicate.prediction import Prediction, moment_of
+
+if TYPE_CHECKING:
+    from imagen_replicate.config import Reference
+
+
+class Claims:
+    """The predictions that belong to makings of this process, and the creates not answered yet."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ids: set[str] = set()
+        self._open: Counter[str] = Counter()
+
+    def sent(self, inputs: Mapping[str, Any]) -> None:
+        """A create with these inputs is on its way."""
+        with self._lock:
+            self._open[_key(inputs)] += 1
+
+    def answered(self, inputs: Mapping[str, Any], id: str = "") -> None:
+        """Such a create has its reply, or will have none; `id` is the prediction that it made."""
+        with self._lock:
+            self._open[_key(inputs)] -= 1
+            self._ids.update([id] if id else [])
+
+    def undecided(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether a create with these inputs waits for its reply: its prediction is not free."""
+        with self._lock:
+            return self._open[_key(inputs)] > 0
+
+    def adopt(self, candidates: Iterable[Prediction]) -> Prediction | None:
+        """The first of these that belongs to nobody, which is then taken."""
+        with self._lock:
+            found = next((one for one in candidates if one.id not in self._ids), None)
+            self._ids.update([found.id] if found else [])
+            return found
+
+
+def candidates(
+    found: Iterable[Prediction],
+    reference: Reference,
+    inputs: Mapping[str, Any],
+    *,
+    sent_at: datetime,
+) -> list[Prediction]:
+    """The predictions that this very request may have made, the nearest in time first."""
+
+    def distance(one: Prediction) -> float:
+        moment = moment_of(one.created_at)
+        return abs((moment - sent_at).total_seconds()) if moment else float("inf")
+
+    return sorted((one for one in found if _fits(one, reference, inputs)), key=distance)
+
+
+def _fits(found: Prediction, reference: Reference, inputs: Mapping[str, Any]) -> bool:
+    """Whether model and inputs are those that were sent. Images may be shown in another way."""
+    if found.model.lower() != reference.model.lower():
+        return False
+    if reference.version and found.version not in ("hidden", reference.version):
+        return False
+    return all(_is_data(value) or found.input.get(key) == value for key, value in inputs.items())
+
+
+def _is_data(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return any(isinstance(one, str) and one.startswith("data:") for one in values)
+
+
+def _key(inputs: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(inputs, order="deterministic").decode()

@@ -1,0 +1,117 @@
+"""A fake Replicate, and backends that talk to it."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from imagen_core import Event, Image, Request
+from imagen_core.testing import isolated_app
+from imagen_replicate.backend import ReplicateBackend
+from imagen_replicate.config import ReplicateConfig
+from imagen_replicate.testing import FakeReplicate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Make = Callable[..., ReplicateBackend]
+
+SCHNELL = "black-forest-labs/flux-schnell"
+
+
+@pytest.fixture
+def server() -> Iterator[FakeReplicate]:
+    with FakeReplicate() as fake:
+        yield fake
+
+
+@pytest.fixture
+def environment(server: FakeReplicate) -> dict[str, str]:
+    """The variables that backends see."""
+    return {"REPLICATE_API_TOKEN": server.token}
+
+
+@pytest.fixture
+def context(tmp_path: Path, environment: dict[str, str]) -> Iterator[Any]:
+    """What a plugin gets to see: an empty home, and a token."""
+    (tmp_path / "home").mkdir()
+    app = isolated_app(tmp_path / "home", environment=environment)
+    yield app.context
+    app.close()
+
+
+@pytest.fixture
+def make(server: FakeReplicate, context: Any) -> Make:
+    """Makes a backend for the server of the keys of a block."""
+
+    def backend(**block: Any) -> ReplicateBackend:
+        usual = {"model": SCHNELL, "api_url": server.url}
+        return ReplicateBackend(ReplicateConfig(**{**usual, **block}), context)
+
+    return backend
+
+
+@pytest.fixture
+def ask() -> Callable[..., Request]:
+    """Makes a Request."""
+
+    def request(**fields: Any) -> Request:
+        usual = {"prompt": "a cat", "backend": "r", "width": 1024, "height": 1024, "seed": 7}
+        given = {**usual, **fields}
+        return Request(**{"id": str(uuid4()), "typed_prompt": given["prompt"], **given})
+
+    return request
+
+
+@pytest.fixture
+def images() -> Callable[..., list[Image]]:
+    """The pictures that a backend makes of a Request."""
+
+    def made(backend: ReplicateBackend, request: Request) -> list[Image]:
+        return [event for event in backend.generate(request) if isinstance(event, Image)]
+
+    return made
+
+
+@pytest.fixture
+def events() -> Callable[..., list[Event]]:
+    """Every Event of a Request."""
+
+    def all_events(backend: ReplicateBackend, request: Request) -> list[Event]:
+        return list(backend.generate(request))
+
+    return all_events
+
+
+@pytest.fixture
+def png() -> bytes:
+    """A small picture."""
+    from PIL import Image as Pillow
+
+    file = BytesIO()
+    Pillow.new("RGB", (16, 16), "teal").save(file, "png")
+    return file.getvalue()
+
+
+@pytest.fixture
+def configured(
+    imagen_home: Path, server: FakeReplicate, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Writes a configuration with an instance `r` of these keys, and sets the token."""
+    monkeypatch.setenv("REPLICATE_API_TOKEN", server.token)
+
+    def write(**block: Any) -> Path:
+        folder = imagen_home / ".config"
+        folder.mkdir(exist_ok=True)
+        usual = {"type": "replicate", "model": SCHNELL, "api_url": server.url}
+        config = {"default_backend": "r", "backends": {"r": {**usual, **block}}}
+        file = folder / "imagen.yaml"
+        file.write_text(json.dumps(config))
+        return file
+
+    return write
