@@ -7,14 +7,14 @@ import json
 import tempfile
 from pathlib import Path
 
-from bench import comfyui, commands, report, tail
+from bench import comfyui, commands, replicate, report, tail
 from bench.environments import CACHE, tell
 
 ROUNDS = 30
 TAILS = 30
 NEW_PROCESSES = 10
 QUICK = 5
-PARTS = COMMANDS, TAIL, COMFYUI = "commands", "tail", "comfyui"
+PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE = "commands", "tail", "comfyui", "replicate"
 
 
 def main() -> None:
@@ -38,6 +38,9 @@ def _measure(folder: Path, rounds: int, given: argparse.Namespace) -> report.Res
     if given.only in (None, COMFYUI):
         (folder / "comfyui").mkdir()
         results.overheads = comfyui.measure(folder / "comfyui", quick=given.quick)
+    if given.only in (None, REPLICATE):
+        (folder / "replicate").mkdir()
+        results.lags = replicate.measure(folder / "replicate", quick=given.quick)
     return results
 
 

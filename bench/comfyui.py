@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 from itertools import count
 from pathlib import Path
@@ -13,15 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import environments
 from bench.commands import PEERS, clean_environment, run_timed
-from bench.environments import ROOT, tell
+from bench.environments import tell
+from bench.processes import FakeProcess
 from bench.tail import TimedTerminal
 from imagen_core.app import App
 from imagen_core.cli import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
-    from typing import Self
 
 PEER = "comfy-cli"
 PROMPT = "a cat"
@@ -59,44 +57,23 @@ class Programs(NamedTuple):
     peer: str
 
 
-class FakeProcess:
-    """The fake server in a process of its own, so that it does not share an interpreter."""
+class FakeServer(FakeProcess):
+    """The fake server, for runs of one length."""
 
     def __init__(self, run_seconds: float) -> None:
-        command = [sys.executable, "-m", "bench.comfyui", str(run_seconds)]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
-        self.url = self._read()
+        super().__init__("bench.comfyui", str(run_seconds))
         self.port = self.url.rpartition(":")[2]
 
     def last_run(self) -> dict[str, Any]:
         """The graph and the end of its last run; then it forgets what ran and what it holds."""
-        assert self._process.stdin is not None
-        print("last", file=self._process.stdin, flush=True)
-        found: dict[str, Any] = json.loads(self._read())
-        return found
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.communicate()
+        return self.ask_json("last")
 
 
 class Rig(NamedTuple):
     """All that it takes to measure runs of one length."""
 
     folder: Path
-    server: FakeProcess
+    server: FakeServer
     programs: Programs
     graph: dict[str, Any]
     seeds: Iterator[int]
@@ -143,7 +120,7 @@ def measure(folder: Path, *, quick: bool) -> list[Overhead]:
     return [_measure(folder, length, programs, quick=quick) for length in LENGTHS]
 
 
-def generate(folder: Path, server: FakeProcess, seed: int) -> TimedTerminal:
+def generate(folder: Path, server: FakeServer, seed: int) -> TimedTerminal:
     """Make a picture in this process, as `imagen generate` does."""
     import imagen_comfyui
 
@@ -162,7 +139,7 @@ def _measure(folder: Path, length: Length, programs: Programs, *, quick: bool) -
     warm_ups = WARM_UPS if length == LENGTHS[0] else 0
     found = Overhead(length.seconds, [], [], [])
     tell(f"ComfyUI, {rounds} rounds with runs of {length.seconds:g} s ...")
-    with FakeProcess(length.seconds) as server:
+    with FakeServer(length.seconds) as server:
         rig = _rig(folder, server, programs)
         turns: list[tuple[list[float], Callable[[], float | None]]] = [
             (found.own, rig.in_process),
@@ -178,7 +155,7 @@ def _measure(folder: Path, length: Length, programs: Programs, *, quick: bool) -
     return found
 
 
-def _rig(folder: Path, server: FakeProcess, programs: Programs) -> Rig:
+def _rig(folder: Path, server: FakeServer, programs: Programs) -> Rig:
     (folder / CONFIG).write_text(_config(server), encoding="utf-8")
     seeds = count(1)
     generate(folder, server, next(seeds))
@@ -192,7 +169,7 @@ def _arguments(folder: Path, seed: int) -> list[str]:
     return [*words, "--seed", str(seed), "--output", output]
 
 
-def _config(server: FakeProcess) -> str:
+def _config(server: FakeServer) -> str:
     return f"backends:\n  flux: {{type: comfyui, url: '{server.url}', workflow: flux1-schnell}}\n"
 
 

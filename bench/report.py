@@ -8,9 +8,10 @@ import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from bench import comfyui, commands
+from bench import commands, overheads
+from bench.cells import NONE, Table, milliseconds, verdict
 from bench.commands import CLICK, IMAGEN, PASS, PEERS, PYTHON, SLEEPY
 from bench.environments import plugins
 from imagen_core import __version__
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from bench.comfyui import Overhead
     from bench.commands import Timing
+    from bench.replicate import Lag
     from bench.tail import Tail
 
 TIMES_CLICK = {
@@ -32,12 +34,6 @@ TIMES_CLICK = {
 TIMES_PLAIN = 1.1
 """What a plugin that sleeps at import may change: nothing, within noise."""
 TAIL_MS = 15.0
-OVERHEAD_MS = 25.0
-TIMES_COMFY = {0.05: 0.5}
-"""What part of the time of `comfy run` imagen may take, by the length of the run."""
-NONE = "–"
-PEER = f"{comfyui.PEER} {PEERS[comfyui.PEER]}"
-"""The peer that runs workflows too."""
 
 
 @dataclass
@@ -49,35 +45,40 @@ class Results:
     tails: list[Tail] = field(default_factory=list)
     new_processes: list[float] = field(default_factory=list)
     overheads: list[Overhead] = field(default_factory=list)
-
-
-class Table(NamedTuple):
-    """A title, a head, and rows of cells."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    lags: list[Lag] = field(default_factory=list)
 
 
 def tables(results: Results) -> list[Table]:
     """Everything that is reported, in its order."""
     found = [_start_up(results), _peers(results), _sleepy(results)] if results.timings else []
     found += [_tail(results)] if results.tails else []
-    return [*found, *_comfyui(results.overheads)] if results.overheads else found
+    found += overheads.comfyui_tables(results.overheads) if results.overheads else []
+    return [*found, *overheads.replicate_tables(results.lags)] if results.lags else found
 
 
 def about(results: Results) -> list[str]:
     """What was measured, where and when, in a few lines; no names and no paths."""
-    peers = ", ".join(f"{name} {version}" for name, version in PEERS.items())
+    peers = ", ".join(_peers_of(results))
+    against = f", against {peers}, in environments of their own" if peers else ""
     found = [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}: {_cpu()}, {os.cpu_count()} cores, "
         f"{platform.system()}, load {os.getloadavg()[0]:.1f} at the end; "
         f"Python {platform.python_version()}.",
-        f"imagen {__version__} with {len(plugins())} first-party distributions besides the core, "
-        f"against {peers if results.timings else PEER}, in environments of their own.",
+        f"imagen {__version__} with {len(plugins())} first-party distributions besides the core"
+        f"{against}.",
     ]
     found += _about_commands(results.rounds) if results.timings else []
-    return [*found, *_about_comfyui()] if results.overheads else found
+    found += overheads.about_comfyui() if results.overheads else []
+    return [*found, *overheads.about_replicate()] if results.lags else found
+
+
+def _peers_of(results: Results) -> Iterator[str]:
+    if results.timings:
+        yield from (f"{name} {version}" for name, version in PEERS.items())
+    elif results.overheads:
+        yield overheads.COMFY
+    if results.lags:
+        yield overheads.REPLICATE
 
 
 def _about_commands(rounds: int) -> list[str]:
@@ -85,16 +86,6 @@ def _about_commands(rounds: int) -> list[str]:
         f"Medians of {rounds} rounds in one run: every command once a round, in a new "
         "order, as a process of its own, with a warm index and nothing of the user's own.",
         "comfy-cli runs with its telemetry off; llm, which completes no command, completes a flag.",
-    ]
-
-
-def _about_comfyui() -> list[str]:
-    return [
-        "ComfyUI is the fake server of the tests, in a process of its own, on this machine; all "
-        "take turns with the same graph, flux1-schnell at 64x64, with a new seed each time.",
-        "imagen fetches and checks the picture, and writes it with its sidecar and the ledger; "
-        "comfy run checks the graph against all of the server's nodes, and prints the picture's "
-        "address, but fetches nothing.",
     ]
 
 
@@ -132,6 +123,7 @@ def as_json(results: Results) -> dict[str, Any]:
             for timing in results.timings
         ],
         "comfyui": [overhead._asdict() for overhead in results.overheads],
+        "replicate": [lag._asdict() for lag in results.lags],
         "tails": [tail._asdict() for tail in results.tails],
         "tails_in_new_processes": results.new_processes,
     }
@@ -149,10 +141,10 @@ def _start_up(results: Results) -> Table:
         rows.append(
             (
                 name,
-                *_milliseconds(timing.seconds, timing.problem),
+                *milliseconds(timing.seconds, timing.problem),
                 _times(timing, bare),
                 _times(timing, click, digits=2),
-                _verdict(_ratio(timing, click), limit),
+                verdict(_ratio(timing, click), limit),
             )
         )
     head = ("command", "ms", "min..max", "× pass", "× import click", "target")
@@ -176,10 +168,10 @@ def _sleepy(results: Results) -> Table:
         rows.append(
             (
                 timing.case.action,
-                _milliseconds(plain.seconds, plain.problem)[0],
-                *_milliseconds(timing.seconds, timing.problem),
+                milliseconds(plain.seconds, plain.problem)[0],
+                *milliseconds(timing.seconds, timing.problem),
                 _times(timing, plain, digits=2),
-                _verdict(_ratio(timing, plain), TIMES_PLAIN),
+                verdict(_ratio(timing, plain), TIMES_PLAIN),
             )
         )
     head = ("imagen", "ms without", "ms with", "min..max", "× without", "target")
@@ -200,57 +192,9 @@ def _tail(results: Results) -> Table:
     rows = []
     for name, seconds, limit in parts:
         value = median(seconds) * 1000
-        rows.append((name, *_milliseconds(seconds, digits=2), _verdict(value, limit, unit=" ms")))
+        rows.append((name, *milliseconds(seconds, digits=2), verdict(value, limit, unit=" ms")))
     title = "From a backend's last byte to the printed path, a PNG of 1.5 MB"
     return Table(title, ("own time", "ms", "min..max", "target"), rows)
-
-
-def _comfyui(overheads: Sequence[Overhead]) -> list[Table]:
-    """In one process, then in whole ones, where the run itself is what both have to wait for."""
-    own, whole = [], []
-    for overhead in overheads:
-        length = f"{overhead.run_seconds:g} s"
-        spent = _middle(overhead.own)
-        verdict = _verdict(spent and spent * 1000, OVERHEAD_MS, unit=" ms")
-        own.append((f"{length} ({_runs(overhead.own)})", *_milliseconds(overhead.own), verdict))
-        imagen, peer = _middle(overhead.imagen), _middle(overhead.peer)
-        ratio = _quotient(imagen, peer)
-        beyond = _quotient(imagen, peer, less=overhead.run_seconds)
-        whole.append(
-            (
-                f"{length} ({_runs(overhead.imagen)})",
-                *_milliseconds(overhead.imagen),
-                *_milliseconds(overhead.peer, "not measured"),
-                NONE if ratio is None else f"{ratio:.2f}",
-                NONE if beyond is None else f"{beyond:.2f}",
-                _verdict(ratio, TIMES_COMFY.get(overhead.run_seconds)),
-            )
-        )
-    head = ("run", "imagen, ms", "min..max", f"{PEER}, ms", "min..max")
-    return [
-        Table(
-            "ComfyUI: own overhead, from the end of the run at the server to the printed path",
-            ("run", "ms", "min..max", "target"),
-            own,
-        ),
-        Table(
-            "ComfyUI: the whole process, imagen generate and comfy run --wait",
-            (*head, "imagen / comfy-cli", "without the run", "target"),
-            whole,
-        ),
-    ]
-
-
-def _runs(seconds: Sequence[float]) -> str:
-    return f"{len(seconds)} run{'' if len(seconds) == 1 else 's'}"
-
-
-def _middle(seconds: Sequence[float]) -> float | None:
-    return median(seconds) if seconds else None
-
-
-def _quotient(value: float | None, base: float | None, *, less: float = 0) -> float | None:
-    return None if value is None or base is None else (value - less) / (base - less)
 
 
 def _of(results: Results, subject: str, action: str) -> Timing:
@@ -266,22 +210,6 @@ def _ratio(timing: Timing, base: Timing) -> float | None:
 def _times(timing: Timing, base: Timing, *, digits: int = 1) -> str:
     ratio = _ratio(timing, base)
     return NONE if ratio is None else f"{ratio:.{digits}f}"
-
-
-def _milliseconds(seconds: Sequence[float], problem: str = "", *, digits: int = 0) -> list[str]:
-    """The median, and the range."""
-    if not seconds:
-        return [NONE, problem]
-    shown = [f"{s * 1000:.{digits}f}" for s in (median(seconds), min(seconds), max(seconds))]
-    return [shown[0], f"{shown[1]}..{shown[2]}"]
-
-
-def _verdict(value: float | None, limit: float | None, *, unit: str = "") -> str:
-    if limit is None:
-        return ""
-    if value is None:
-        return f"≤ {limit:g}{unit}: not measured"
-    return f"≤ {limit:g}{unit}: {'met' if value <= limit else 'MISSED'}"
 
 
 def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:

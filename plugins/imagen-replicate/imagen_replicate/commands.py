@@ -84,7 +84,7 @@ def fetch(app: App, prediction_id: str, *, backend: str, output: str) -> None:
         raise UsageError(told, hint="it is in the message, or at replicate.com/predictions")
     target = app.target(output)
     earlier = app.context.ledger.with_remote_id(prediction_id)
-    instance = _instance(app, backend or (earlier.request.backend if earlier else ""))
+    instance = _instance(app, backend, earlier.request.backend if earlier else "")
     with instance.backend.connect() as api:
         found = http.finish(api.prediction(prediction_id))
     if found.model:
@@ -94,21 +94,20 @@ def fetch(app: App, prediction_id: str, *, backend: str, output: str) -> None:
     see_through(app, [request], target)
 
 
-def _instance(app: App, name: str) -> Own:
-    """The instance of that name, or any one of this type, since each can ask for a prediction."""
-    if name and name in app.instances():
+def _instance(app: App, name: str, earlier: str) -> Own:
+    """The instance that is named, the one that asked for it, or any one: each can look at it."""
+    if name:
         backend = app.instance(name).backend
         if not isinstance(backend, ReplicateBackend):
             raise UsageError(f"the backend '{name}' is none of Replicate's", hint="--backend NAME")
         return Own(name, backend)
-    if name and not any(_own(app)):
-        raise UsageError(f"there is no backend '{name}'", hint="'imagen backends' lists them")
-    for instance in _own(app):
-        return instance
-    raise UsageError(
-        "no instance of the type replicate is configured",
-        hint="'imagen config init' shows one",
-    )
+    own = list(_own(app))
+    if not own:
+        raise UsageError(
+            "no instance of the type replicate is configured",
+            hint="'imagen config init' shows one",
+        )
+    return next((one for one in own if one.name == earlier), own[0])
 
 
 def _of_model(app: App, instance: Own, found: Prediction, *, named: bool) -> Own:
@@ -194,7 +193,7 @@ def _brief(found: Any) -> dict[str, Any]:
     return {
         key: value
         for key, value in msgspec.to_builtins(found).items()
-        if value not in (None, "", [], 0, False) or key == "type"
+        if value not in (None, "", (), 0, False) or key == "type"
     }
 
 

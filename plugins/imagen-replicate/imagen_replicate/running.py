@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from imagen_replicate.client import Api, Call
     from imagen_replicate.model import Model, Size
     from imagen_replicate.prediction import Prediction
+    from imagen_replicate.prices import Estimate
 
 Events = Generator[Event, None, None]
 
@@ -134,8 +135,8 @@ class Running:
             self._made = made
             if verdicts.is_free(made):
                 yield Cost(usd=0, basis="it never started")
-            elif spent := estimate(model, {}, pixels=(), predict_time=made.predict_time):
-                yield Cost(usd=spent.usd, basis=spent.basis)
+            elif _is_timed(model):
+                yield from _cost(estimate(model, {}, pixels=(), predict_time=made.predict_time))
             raise problem
         return made
 
@@ -158,7 +159,7 @@ class Running:
 
     def _settled(self, made: Prediction, model: Model) -> Call[Prediction]:
         """The record with the run time, where the price depends on it."""
-        if any(price.per == "second" for price in model.prices) and not made.ended:
+        if _is_timed(model) and not made.ended:
             made = yield from follow(self._api, made, limit=self._backend.limit, wanted=math.inf)
         return made
 
@@ -175,8 +176,8 @@ class Running:
             predict_time=made.predict_time,
             images=made.image_count,
         )
-        if spent and first:
-            yield Cost(usd=spent.usd, basis=spent.basis)
+        if first:
+            yield from _cost(spent)
         asked = (self._request.width, self._request.height)
         if first and size and size != asked and self._asks_for_size(model):
             yield Remark(
@@ -209,6 +210,17 @@ def input_pixels(request: Request) -> Sequence[Size | None]:
     """The size of each input image, where its bytes are there."""
     headers = (image_header(image.data) for image in request.images)
     return [(header.width, header.height) if header else None for header in headers]
+
+
+def _is_timed(model: Model) -> bool:
+    """Whether the time that it runs is what it costs."""
+    return any(price.per == "second" for price in model.prices)
+
+
+def _cost(spent: Estimate | None) -> Events:
+    """The Cost of an estimate; none where nobody knows."""
+    if spent:
+        yield Cost(usd=spent.usd, basis=spent.basis)
 
 
 def _shown(made: Prediction) -> dict[str, Any]:
