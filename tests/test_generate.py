@@ -605,3 +605,12 @@ def test_prompt_forges_no_line_of_a_dry_run(imagen: Any) -> None:
     done = imagen("generate", "a cat\npath: /etc/evil", "--backend", "mock", "--dry-run")
 
     assert "prompt: a cat\\npath: /etc/evil" in done.out.splitlines()
+
+
+def test_same_warning_of_several_pictures_is_told_once(imagen: Any, tmp_path: Path) -> None:
+    args = ("generate", "a cat", "--backend", "mock", "--negative", "dogs", "--count", "3")
+
+    done = imagen(*args, *SMALL, "--output", f"{tmp_path}/")
+
+    assert done.err.splitlines().count("imagen: the backend 'mock' ignores the negative prompt") == 1
+    assert len(done.paths) == 3

@@ -159,6 +159,7 @@ def _make(
         for request, item in pipeline.each(requests, target, cancel):
             if isinstance(item, Run):
                 bar.finish(request.id)
+                _print_notes(app, item, runs)
                 _print_outputs(app, item, relative=relative)
                 _print_failure(app, item, runs)
                 runs.append(item)
@@ -172,9 +173,15 @@ def _make(
     return runs
 
 
-def _print_outputs(app: protocols.App, run: Run, *, relative: bool) -> None:
+def _print_notes(app: protocols.App, run: Run, earlier: list[Run]) -> None:
+    """Warn of what is to be said of a Run, unless it was said of an earlier one."""
+    said = {(note.step, note.text) for other in earlier for note in other.notes}
     for note in run.notes:
-        _print_note(app, note)
+        if (note.step, note.text) not in said:
+            _print_note(app, note)
+
+
+def _print_outputs(app: protocols.App, run: Run, *, relative: bool) -> None:
     for output in run.outputs:
         if app.console.as_json:
             from imagen_core.sidecar import document

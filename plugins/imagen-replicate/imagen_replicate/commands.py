@@ -12,7 +12,9 @@ import msgspec
 
 from imagen_core import (
     App,
+    ImagenError,
     Request,
+    Run,
     UsageError,
     config_option,
     json_option,
@@ -83,7 +85,7 @@ def fetch(app: App, prediction_id: str, *, backend: str, output: str) -> None:
         told = f"'{prediction_id}' is no id of a prediction"
         raise UsageError(told, hint="it is in the message, or at replicate.com/predictions")
     target = app.target(output)
-    earlier = app.context.ledger.with_remote_id(prediction_id)
+    earlier = _earlier(app, prediction_id)
     instance = _instance(app, backend, earlier.request.backend if earlier else "")
     with instance.backend.connect() as api:
         found = http.finish(api.prediction(prediction_id))
@@ -92,6 +94,16 @@ def fetch(app: App, prediction_id: str, *, backend: str, output: str) -> None:
     request = earlier.request if earlier else _request(found, instance)
     request = msgspec.structs.replace(request, backend=instance.name, resume=found.id)
     see_through(app, [request], target)
+
+
+def _earlier(app: App, prediction_id: str) -> Run | None:
+    """The Run that asked for it, by the ledger; one that can't be read does not stop anybody."""
+    try:
+        found: Run | None = app.context.ledger.with_remote_id(prediction_id)
+    except ImagenError as error:
+        app.console.warn(f"ledger: {error}")
+        return None
+    return found
 
 
 def _instance(app: App, name: str, earlier: str) -> Own:

@@ -62,10 +62,12 @@ class Creating:
             try:
                 return (yield from self._outcome())
             except _AgainError as again:
-                wait = self._wait(again, RETRIES[again.kind] - left[again.kind])
+                wait = _wait(again, RETRIES[again.kind] - left[again.kind])
                 left[again.kind] -= 1
                 if left[again.kind] < 0 or wait > LONGEST_WAIT:
                     raise again.error from None
+                if again.kind == "refused":
+                    wait = self._pace.refused(wait)
             yield from http.pause(wait, f"trying {self._api.who} again in {wait:.0f} s")
 
     def withdrawn(self, seconds: float) -> Call[Prediction | None]:
@@ -173,13 +175,16 @@ class Creating:
         self._sending = None
         self._claims.answered(self._order.inputs, id)
 
-    def _wait(self, again: _AgainError, earlier: int) -> float:
-        """How long to wait before it is sent again: what is asked for, else ever longer."""
-        wait: float = 2.0**earlier
-        if again.kind != "refused":
-            return 0.0 if again.kind == "failed" else wait / 4
-        asked = again.error.wait if isinstance(again.error, Throttled) else None
-        return self._pace.refused(wait if asked is None else asked)
+
+def _wait(again: _AgainError, earlier: int) -> float:
+    """How long to wait before it is sent again: what is asked for, else ever longer."""
+    if again.kind == "failed":
+        return 0.0
+    wait: float = 2.0**earlier
+    if again.kind == "unsent":
+        return wait / 4
+    asked = again.error.wait if isinstance(again.error, Throttled) else None
+    return wait if asked is None else asked
 
 
 class _AgainError(Exception):

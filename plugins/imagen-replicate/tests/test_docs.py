@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import pytest
 
@@ -85,19 +85,23 @@ def texts(function: ast.FunctionDef) -> Iterator[str]:
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and node.args and _is_error(node.func):
             yield from shown(node.args[0])
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in OWN:
+        elif _says(node, function):
             yield from shown(node.value)
-        elif isinstance(node, ast.Return) and function.name.endswith("_problem") and node.value:
-            yield from shown(node.value)
+
+
+def _says(node: ast.AST, function: ast.FunctionDef) -> TypeGuard[ast.Assign | ast.Return]:
+    if isinstance(node, ast.Assign):
+        return ast.unparse(node.targets[0]) in OWN
+    return isinstance(node, ast.Return) and function.name.endswith("_problem")
 
 
 def _is_error(function: ast.expr) -> bool:
     name = ast.unparse(function).rpartition(".")[2]
     errors = ("Error", "Throttled", "Cancelled", "kind")
-    return name.endswith(errors) and name not in ("AssertionError", "ValueError")
+    return name.endswith(errors) and name not in ("AssertionError", "ValueError", "_AgainError")
 
 
-def shown(value: ast.expr) -> Iterator[str]:
+def shown(value: ast.expr | None) -> Iterator[str]:
     if isinstance(value, ast.IfExp):
         yield from shown(value.body)
         yield from shown(value.orelse)
