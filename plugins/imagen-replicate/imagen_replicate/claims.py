@@ -40,9 +40,16 @@ class Claims:
         with self._lock:
             return self._open[_key(inputs)] > 0
 
-    def adopt(self, candidates: Iterable[Prediction]) -> Prediction | None:
-        """The first of these that belongs to nobody, which is then taken."""
+    def adopt(
+        self, inputs: Mapping[str, Any], candidates: Iterable[Prediction]
+    ) -> Prediction | None:
+        """The first of these that belongs to nobody, which is then taken.
+
+        None as long as one of them may be that of a create which waits for its reply.
+        """
         with self._lock:
+            if self._open[_key(inputs)] > 0:
+                return None
             found = next((one for one in candidates if one.id not in self._ids), None)
             self._ids.update([found.id] if found else [])
             return found

@@ -80,11 +80,9 @@ class Api:
         if self._token is None:
             told = f"{self.who} needs a token: ${self.variable} is not set"
             raise CredentialsError(told, hint=f"set {self.variable}; tokens are at {TOKENS_PAGE}")
-        try:
-            self._token.reveal().encode("ascii")
-        except UnicodeEncodeError:
+        if not self._token.reveal().isascii():
             told = f"the token for {self.who} has a character that no header takes"
-            raise CredentialsError(told, hint=f"look at the value of {self.variable}") from None
+            raise CredentialsError(told, hint=f"look at the value of {self.variable}")
         self._client = http.open_client()
         return self
 
@@ -175,7 +173,7 @@ class Api:
     def download(self, url: str, *, with_token: bool = False) -> Call[httpx.Response]:
         """The reply of whichever host has a file; a token goes to Replicate's own alone."""
         headers = self._authorization() if with_token and self.may_have_token(url) else {}
-        return http.send(self.client, "GET", url, who=_host(url), headers=headers)
+        return http.send(self.client, "GET", url, who=self._clean(_host(url)), headers=headers)
 
     def wants_token(self, response: httpx.Response, url: str) -> bool:
         """Whether this download was refused for want of a token that its host may see."""
@@ -221,7 +219,7 @@ class Api:
     def problem(self, response: httpx.Response) -> dict[str, Any]:
         """What the API itself says in a reply that is an error; nothing of a proxy's page."""
         try:
-            found = json.loads(self._clean(response.text))
+            found = self._clean(json.loads(response.text))
         except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -229,7 +227,7 @@ class Api:
     def decoded(self, response: httpx.Response) -> Any:
         """The JSON of a reply, without any secret; a page of a proxy is none."""
         try:
-            return json.loads(self._clean(response.text))
+            return self._clean(json.loads(response.text))
         except (ValueError, RecursionError):
             raise self._odd("a call") from None
 
@@ -275,10 +273,16 @@ class Api:
             return one_line("; ".join(listed))
         return one_line(str(problem.get("detail") or problem.get("title") or ""))
 
-    def _clean(self, text: str) -> str:
-        for hidden in self._hidden:
-            text = text.replace(hidden, "***")
-        return text
+    def _clean(self, value: Any) -> Any:
+        """What the server says, without any secret that it repeats."""
+        if isinstance(value, dict):
+            return {self._clean(key): self._clean(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._clean(item) for item in value]
+        if isinstance(value, str):
+            for hidden in self._hidden:
+                value = value.replace(hidden, "***")
+        return value
 
     def _odd(self, what: str) -> RejectedError:
         return RejectedError(
@@ -304,4 +308,4 @@ def _field(found: Any) -> str:
 
 def _host(url: str) -> str:
     """How to call the host of a file."""
-    return urlsplit(url).hostname or "the file's host"
+    return urlsplit(url).netloc.rpartition("@")[2] or "the file's host"

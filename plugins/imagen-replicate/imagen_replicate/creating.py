@@ -76,6 +76,7 @@ class Creating:
         A reply that is on its way is waited for so long. Raises if nobody can tell.
         """
         if self._sending and not self._sending.wait(seconds):
+            self._answered()
             return (yield from self._found(f"{self._api.who} did not answer yet", looks=1))
         try:
             if self._sending:
@@ -144,23 +145,29 @@ class Creating:
 
     def _looked_up(self, why: str, *, looks: int = LOOKS) -> Call[Prediction | None]:
         """What the list has of it, looked at more than once, since it may show up late."""
-        order, self._lost = self._order, why
-        end = time.monotonic() + order.hold + QUICK_SECONDS
-        while self._claims.undecided(order.inputs) and time.monotonic() < end:
-            yield from http.pause(LOOK_SECONDS / 10)
-        for number in range(looks):
-            if number:
-                yield from http.pause(LOOK_SECONDS)
-            moment = self._sent_at + self._api.skew
-            try:
-                recent = yield from self._api.recent(moment - BEFORE)
-            except ImagenError as error:
-                raise self._may_be_billed(f"{why}; then {error.message}") from error
-            found = candidates(recent, order.reference, order.inputs, sent_at=moment)
-            if adopted := self._claims.adopt(found):
+        self._lost = why
+        end = time.monotonic() + self._order.hold + QUICK_SECONDS
+        while looks:
+            adopted = yield from self._look(why)
+            if adopted:
                 self._lost = ""
                 return adopted
+            if self._claims.undecided(self._order.inputs) and time.monotonic() < end:
+                yield from http.pause(LOOK_SECONDS / 10)
+                continue  # whatever was listed may have been that one's
+            looks -= 1
+            yield from http.pause(LOOK_SECONDS if looks else 0)
         return None
+
+    def _look(self, why: str) -> Call[Prediction | None]:
+        """What the list has of it now, and nobody else's."""
+        order, moment = self._order, self._sent_at + self._api.skew
+        try:
+            recent = yield from self._api.recent(moment - BEFORE)
+        except ImagenError as error:
+            raise self._may_be_billed(f"{why}; then {error.message}") from error
+        found = candidates(recent, order.reference, order.inputs, sent_at=moment)
+        return self._claims.adopt(order.inputs, found)
 
     def _may_be_billed(self, why: str) -> ImagenError:
         self._lost = ""

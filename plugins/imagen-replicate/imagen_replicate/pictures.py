@@ -26,7 +26,8 @@ LONGEST_DATA = 256 * 1024
 def fetch(api: Api, made: Prediction, url: str) -> Call[bytes]:
     """The bytes of a picture. What goes wrong says how to get it later."""
     problem: ImagenError | None = None
-    for number in range(TRIES):
+    tries = 1 if url.startswith("data:") else TRIES
+    for number in range(tries):
         if number:
             yield from http.pause(PAUSE_SECONDS * 2**number)
         try:

@@ -85,12 +85,6 @@ class Prediction(Struct, frozen=True, kw_only=True):
         return len(_WITHHELD.findall(self.logs))
 
     @property
-    def wanted(self) -> int:
-        """How many pictures were asked for."""
-        found = self.input.get("num_outputs")
-        return found if isinstance(found, int) and found > 0 else 1
-
-    @property
     def past_deadline(self) -> bool:
         """Whether it ended when its time was over."""
         deadline, end = moment_of(self.deadline), moment_of(self.completed_at)

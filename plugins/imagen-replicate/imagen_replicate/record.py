@@ -19,7 +19,8 @@ def metadata(
     model: Model, request: Request, made: Prediction, inputs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What made a picture, as far as it is the same for all pictures of a prediction."""
-    known = {key: value for key, value in inputs.items() if key not in {*TOLD, model.image_key}}
+    secret = {name for name, found in model.inputs.items() if found.secret}
+    untold = {*TOLD, *secret, model.image_key}
     found: dict[str, Any] = {
         "model": made.model or model.name,
         "version": made.version if made.version not in ("", "hidden") else None,
@@ -27,7 +28,7 @@ def metadata(
         "seed_used": made.seed,
         "seed_is_exact": model.seed_is_exact(inputs),
         "asked_size": f"{request.width}x{request.height}",
-        "inputs": known,
+        "inputs": {key: value for key, value in inputs.items() if key not in untold},
         "predict_time": made.predict_time,
     }
     for name, key in (("steps", model.steps_key), ("guidance", model.guidance_key)):

@@ -54,6 +54,7 @@ class Running:
         self._request = request
         self._creating: Creating | None = None
         self._made: Prediction | None = None
+        self._wanted = 1
 
     def events(self) -> Events:
         """What happens, from the first question to the last picture.
@@ -65,8 +66,10 @@ class Running:
             sent = yield from self._ordered(model)
             assert self._made is not None
             yield Accepted(remote_id=self._made.id)
+            sent = sent or dict(self._made.input)
+            self._wanted = wanted(sent)
             self._made = yield from self._followed(self._made, model)
-            yield from self._delivered(self._made, model, sent or _shown(self._made))
+            yield from self._delivered(self._made, model, sent)
         except GeneratorExit:
             if told := self._stopped():
                 raise told from None
@@ -124,7 +127,7 @@ class Running:
         """See it to its end; raises what it failed with."""
         limit = self._backend.limit
         try:
-            made = yield from follow(self._api, made, limit=limit, wanted=made.wanted)
+            made = yield from follow(self._api, made, limit=limit, wanted=self._wanted)
         except UnavailableError:
             raise
         except ImagenError as error:
@@ -144,9 +147,9 @@ class Running:
         """Take each picture, whatever is wrong with another."""
         problem: ImagenError | None = None
         made = yield from self._settled(made, model)
-        kept_back = made.wanted - len(made.outputs)
+        kept_back = self._wanted - len(made.outputs)
         if kept_back > 0:
-            yield Remark(text=f"a safety filter kept {kept_back} of {made.wanted} pictures back")
+            yield Remark(text=f"a safety filter kept {kept_back} of {self._wanted} pictures back")
         for number, url in enumerate(made.outputs):
             try:
                 data = yield from fetch(self._api, made, url)
@@ -223,6 +226,7 @@ def _cost(spent: Estimate | None) -> Events:
         yield Cost(usd=spent.usd, basis=spent.basis)
 
 
-def _shown(made: Prediction) -> dict[str, Any]:
-    """What an earlier prediction was asked for, as its record shows it."""
-    return dict(made.input)
+def wanted(sent: Mapping[str, Any]) -> int:
+    """How many pictures were asked for."""
+    found = sent.get("num_outputs")
+    return found if isinstance(found, int) and found > 0 else 1
