@@ -232,6 +232,8 @@ def translate(error: Exception, *, who: str, sent_at: datetime, hint: str = "") 
             return UsageError(f"the request to {who} can't be sent: a text is not valid Unicode")
         case httpx.LocalProtocolError() | UnicodeEncodeError(encoding="ascii"):
             return _bad_character(who, hint)
+        case ValueError() if not isinstance(error, UnicodeError):
+            return UsageError(f"the request to {who} can't be sent: a value is no JSON", hint=hint)
         case httpx.InvalidURL() | httpx.UnsupportedProtocol() | UnicodeError():
             return UsageError(f"the address of {who} is no http(s) address", hint=hint)
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
@@ -255,7 +257,7 @@ def _send(
     sent_at = datetime.now(UTC)
     try:
         return client.request(method, url, **options)
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
         raise translate(error, who=who, sent_at=sent_at, hint=hint) from None
 
 

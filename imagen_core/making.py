@@ -103,8 +103,9 @@ class Making:
                 return
             self._abandoned = True
             waited = f"did not react within {seconds:g} s" if seconds else "was not waited for"
-            text = f"the backend '{self._instance.name}' {waited}"
-            self._fail(Cancelled(f"cancelled; {text} and may still be at work"))
+            text = f"the backend '{self._instance.name}' {waited} and may still be at work"
+            there = f", on {self.run.remote_id}" if self.run.remote_id else ""
+            self._fail(Cancelled(f"cancelled; {text}{there}"))
             self._end()
 
     def note(self, *notes: Note) -> None:
@@ -154,9 +155,9 @@ class Making:
                         raise Cancelled("cancelled")
                     late = True
         finally:
-            self._close(events)
+            self._close(events, cancelled=cancel.is_set())
 
-    def _close(self, events: Generator[Event, None, None]) -> None:
+    def _close(self, events: Generator[Event, None, None], *, cancelled: bool) -> None:
         """End the backend; what goes wrong with that does not hide why it was ended.
 
         A Cancelled of its own says how it was cancelled, for instance whether it costs something.
@@ -164,7 +165,10 @@ class Making:
         try:
             events.close()
         except Cancelled as error:
-            self._fail(error)
+            if cancelled:
+                self._fail(error)
+            else:
+                self._warn(str(error))
         except BaseException as error:  # noqa: BLE001 - a backend may raise anything
             self.errors.append(error)
             self._warn(f"the backend '{self._instance.name}' did not stop cleanly: {error}")

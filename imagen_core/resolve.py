@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import stat
@@ -167,6 +168,8 @@ def check_param(param: Param, given: Any) -> Any:
         value = msgspec.convert(value, kinds.get(param.type, Any))
     except msgspec.ValidationError:
         raise UsageError(f"the parameter {param.name} is {param.type}, got '{given}'") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"the parameter {param.name} is a number, got '{given}'")
     if param.choices and value not in param.choices:
         choices = ", ".join(choice or "''" for choice in param.choices)
         raise UsageError(f"the parameter {param.name} is one of {choices}; got '{given}'")

@@ -308,6 +308,20 @@ def test_backend_says_how_its_cancelling_went(bench: Bench) -> None:
     assert [note for note in run.notes if note.warning] == []
 
 
+def test_backend_that_speaks_of_cancelling_does_not_hide_why_it_was_closed(bench: Bench) -> None:
+    def script(_: Request) -> Iterator[Any]:
+        try:
+            yield Image(data=b"", mime="image/png")
+        except GeneratorExit:
+            raise Cancelled("cancelled; it cost nothing") from None
+
+    run = bench.run(script)
+
+    assert run.failure is not None
+    assert run.failure.message == "the backend 'b' gave an empty picture"
+    assert "cancelled; it cost nothing" in [note.text for note in run.notes]
+
+
 def test_clean_up_that_fails_does_not_hide_the_cancelling(bench: Bench) -> None:
     def script(_: Request) -> Iterator[Any]:
         try:

@@ -147,7 +147,7 @@ def _make(
 ) -> list[Run]:
     import threading
 
-    from imagen_core.types import Note, Run
+    from imagen_core.types import Accepted, Note, Run
 
     runs: list[Run] = []
     cancel = threading.Event()
@@ -155,9 +155,13 @@ def _make(
     pipeline = app.pipeline(flags)
     # Only a Terminal draws; another console has nobody at the keys.
     tell = app.console.info if getattr(app.console, "draws", False) else None
-    with cancelled_by_signals(cancel, tell):
+    there: dict[str, str] = {}
+    with cancelled_by_signals(cancel, tell), _telling_what_is_left(app, there):
         for request, item in pipeline.each(requests, target, cancel):
+            if isinstance(item, Accepted):
+                there[request.id] = f"'{request.backend}' on {item.remote_id}"
             if isinstance(item, Run):
+                there.pop(request.id, None)
                 bar.finish(request.id)
                 _print_notes(app, item, runs)
                 _print_outputs(app, item, relative=relative)
@@ -171,6 +175,17 @@ def _make(
     for note in pipeline.show(runs, [o.path for run in runs for o in run.outputs]):
         _print_note(app, note)
     return runs
+
+
+@contextlib.contextmanager
+def _telling_what_is_left(app: protocols.App, there: Mapping[str, str]) -> Iterator[None]:
+    """Whoever does not wait for the end is told what may still be at work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for left in there.values():
+            app.console.warn(f"{left} may still be at work")
+        raise
 
 
 def _print_notes(app: protocols.App, run: Run, earlier: list[Run]) -> None:
@@ -203,6 +218,7 @@ def _print_failure(app: protocols.App, run: Run, earlier: list[Run]) -> None:
     same = any(other.failure == run.failure for other in earlier)
     if run.failure and (app.console.as_json or not same):
         about = {"id": run.id, "seed": run.request.seed, "backend": run.request.backend}
+        about |= {"remote_id": run.remote_id} if run.remote_id else {}
         app.console.error(run.failure.error(), about)
 
 

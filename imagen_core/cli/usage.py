@@ -54,7 +54,8 @@ def command(app: App, *, since: str, raw: bool, everything: bool, store: str) ->
     else:
         _print_groups(app, rows, whole)
     if not rows and not everything:
-        app.console.info(f"nothing was billed, says the store '{name}'; --all shows free runs, too")
+        told = f"no run that went well was billed, says the store '{name}'"
+        app.console.info(f"{told}; --all shows the others, too")
 
 
 def _check_date(text: str) -> None:

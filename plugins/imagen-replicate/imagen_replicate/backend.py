@@ -15,6 +15,7 @@ from imagen_core import (
     Cost,
     CredentialsError,
     Event,
+    ImagenError,
     RejectedError,
     Request,
     Secret,
@@ -22,11 +23,11 @@ from imagen_core import (
     UnavailableError,
 )
 from imagen_replicate import catalogue, inputs, learning
+from imagen_replicate.account import account
 from imagen_replicate.block import check_block
-from imagen_replicate.claims import Claims
 from imagen_replicate.config import ReplicateConfig
 from imagen_replicate.model import Model
-from imagen_replicate.pace import Pace
+from imagen_replicate.patience import USUAL, Patience
 from imagen_replicate.prices import estimate, price_text
 
 if TYPE_CHECKING:
@@ -38,12 +39,17 @@ UNKNOWN_MIME = "image/png"
 class ReplicateBackend(Backend):
     """One model at Replicate."""
 
-    def __init__(self, config: ReplicateConfig, context: Context) -> None:
+    def __init__(
+        self, config: ReplicateConfig, context: Context, *, patience: Patience = USUAL
+    ) -> None:
         self.config = config
+        self.patience = patience
+        self.only_watches = False
+        """Whether it leaves a prediction alone that takes too long, or that nobody waits for."""
         self.reference = config.reference
         self.cache = context.paths.cache
-        self.pace = Pace()
-        self.claims = Claims()
+        self.account = account(config.base, config.api_token_env)
+        self._context = context
         self._model = self._known(learning.kept(self.cache, self.reference))
         check_block(config, self._model)
         self._token = context.secret(config.api_token_env)
@@ -160,9 +166,19 @@ class ReplicateBackend(Backend):
         self._model = self._known(live) or live
         return self._model
 
+    def is_recorded(self, prediction_id: str) -> bool:
+        """Whether the ledger has this prediction, which then belongs to an earlier Run."""
+        try:
+            return self._context.ledger.with_remote_id(prediction_id) is not None
+        except ImagenError:
+            return False
+
     def explain_absence(self, api: Api) -> Call[None]:
         """Raise why this model can't be run by its name alone, if it is there at all."""
-        _, said = yield from learning.learn(api, self.cache, self.reference)
+        try:
+            _, said = yield from learning.learn(api, self.cache, self.reference)
+        except UnavailableError:
+            return
         if problem := self._unpinned(said):
             raise problem
 

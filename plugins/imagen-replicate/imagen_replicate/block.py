@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from imagen_replicate.config import ReplicateConfig
     from imagen_replicate.model import Model
 
-_MODEL = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", re.ASCII)
+_MODEL = re.compile(r"\w[\w.-]*/\w[\w.-]*(:\w[\w.-]*)?", re.ASCII)
+_TOKEN = re.compile(r"(r8|hf|sk|ghp)_?-?\w{16,}", re.ASCII)
+LARGEST_SIDE = 16_384
 _SIZE = re.compile(r"[1-9]\d{0,4}[xX][1-9]\d{0,4}")
 _URL = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -25,7 +27,7 @@ def check_block(config: ReplicateConfig, model: Model | None) -> None:
     """Raise everything that is wrong with the block; `model` None: its inputs are not known."""
     problems = [*_server_problems(config), *_model_problems(config)]
     if model:
-        problems += _input_problems(config, model)
+        problems += [*_hardware_problems(config, model), *_input_problems(config, model)]
     if problems:
         raise ConfigErrors.of(problems)
 
@@ -36,7 +38,7 @@ def _server_problems(config: ReplicateConfig) -> Iterator[ConfigError]:
     variables = {"api_token_env": config.api_token_env}
     variables |= {f"secrets.{name}": variable for name, variable in config.secrets.items()}
     for key, variable in variables.items():
-        if not _VARIABLE.fullmatch(variable):
+        if not _VARIABLE.fullmatch(variable) or _TOKEN.fullmatch(variable):
             # It may well be the token itself.
             told = "expected the name of an environment variable"
             yield ConfigError(told, key=key, hint="for instance REPLICATE_API_TOKEN")
@@ -48,7 +50,8 @@ def _model_problems(config: ReplicateConfig) -> Iterator[ConfigError]:
         hint = hint if hint.startswith("did") else "for instance black-forest-labs/flux-schnell"
         told = f"expected owner/name or owner/name:version, got '{config.model}'"
         yield ConfigError(told, key="model", hint=hint)
-    if config.size and not _SIZE.fullmatch(config.size):
+    sides = config.size.lower().split("x")
+    if config.size and not (_SIZE.fullmatch(config.size) and max(map(int, sides)) <= LARGEST_SIDE):
         told = f"expected WIDTHxHEIGHT, got '{config.size}'"
         yield ConfigError(told, key="size", hint="for instance 1024x768")
     if config.hardware and config.hardware not in (rates := catalogue.hardware()):
@@ -56,6 +59,13 @@ def _model_problems(config: ReplicateConfig) -> Iterator[ConfigError]:
         yield ConfigError(
             told, key="hardware", hint=suggestion(config.hardware, rates, "there are")
         )
+
+
+def _hardware_problems(config: ReplicateConfig, model: Model) -> Iterator[ConfigError]:
+    known = catalogue.known().get(config.reference.model)
+    if config.hardware and known and known.prices:
+        told = f"{model.name} has a price of its own"
+        yield ConfigError(told, key="hardware", hint="leave it out")
 
 
 def _input_problems(config: ReplicateConfig, model: Model) -> Iterator[ConfigError]:
@@ -100,4 +110,8 @@ def _url_problem(url: str) -> str:
         sound = parts.hostname and ".." not in parts.hostname and parts.port != 0
     except ValueError:
         sound = False
-    return "" if sound and _URL.fullmatch(url) else f"expected https://HOST/v1, got '{url}'"
+    if not (sound and _URL.fullmatch(url)):
+        return f"expected https://HOST/v1, got '{url}'"
+    if parts.scheme.lower() == "http" and (parts.hostname or "").endswith("replicate.com"):
+        return "the token would go there unencrypted: expected https://"
+    return ""

@@ -71,7 +71,11 @@ def model_of(name: str) -> Model | None:
 
 def merged(file: Model | None, live: Model) -> Model:
     """A model with the inputs that it has today, and all else as the catalogue has it."""
-    return replace(file, inputs=live.inputs, partial=False) if file else live
+    if not file:
+        return live
+    secret = {name for name, found in file.inputs.items() if found.secret}
+    inputs = {n: replace(i, secret=i.secret or n in secret) for n, i in live.inputs.items()}
+    return replace(file, inputs=inputs, partial=False)
 
 
 def from_schema(name: str, schema: Any) -> Model:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from imagen_replicate.prediction import Prediction, moment_of
 
@@ -61,23 +60,35 @@ def candidates(
     inputs: Mapping[str, Any],
     *,
     sent_at: datetime,
+    earliest: datetime,
+    default: Callable[[str], Any],
 ) -> list[Prediction]:
-    """The predictions that this very request may have made, the nearest in time first."""
+    """The predictions that this very request may have made, the nearest in time first.
 
-    def distance(one: Prediction) -> float:
+    `default`: what the model uses for an input that was not sent, which may be shown as sent.
+    """
+    fit: list[tuple[float, Prediction]] = []
+    for one in found:
         moment = moment_of(one.created_at)
-        return abs((moment - sent_at).total_seconds()) if moment else float("inf")
+        if moment and moment >= earliest and _fits(one, reference, inputs, default):
+            fit.append((abs((moment - sent_at).total_seconds()), one))
+    return [one for _, one in sorted(fit, key=lambda item: item[0])]
 
-    return sorted((one for one in found if _fits(one, reference, inputs)), key=distance)
 
-
-def _fits(found: Prediction, reference: Reference, inputs: Mapping[str, Any]) -> bool:
+def _fits(
+    found: Prediction,
+    reference: Reference,
+    inputs: Mapping[str, Any],
+    default: Callable[[str], Any],
+) -> bool:
     """Whether model and inputs are those that were sent. Images may be shown in another way."""
     if found.model.lower() != reference.model.lower():
         return False
     if reference.version and found.version not in ("hidden", reference.version):
         return False
-    return all(_is_data(value) or found.input.get(key) == value for key, value in inputs.items())
+    sent = all(_is_data(v) or found.input.get(k) == v for k, v in inputs.items())
+    more = ((k, v) for k, v in found.input.items() if k not in inputs)
+    return sent and all(value in (None, "***", default(key)) for key, value in more)
 
 
 def _is_data(value: Any) -> bool:
@@ -86,4 +97,4 @@ def _is_data(value: Any) -> bool:
 
 
 def _key(inputs: Mapping[str, Any]) -> str:
-    return msgspec.json.encode(inputs, order="deterministic").decode()
+    return json.dumps(inputs, sort_keys=True, default=str)

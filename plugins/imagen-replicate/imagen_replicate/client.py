@@ -6,7 +6,7 @@ Nothing that the server says gets further than here with a secret in it.
 from __future__ import annotations
 
 import json
-import re
+import time
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -14,17 +14,10 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
-from imagen_core import (
-    CredentialsError,
-    Progress,
-    RejectedError,
-    UnavailableError,
-    http,
-)
+from imagen_core import CredentialsError, Progress, RejectedError, UnavailableError, http
 from imagen_replicate.config import API_URL
-from imagen_replicate.pace import asked_wait
 from imagen_replicate.prediction import Prediction, read_prediction
-from imagen_replicate.problems import InvalidError, NotFoundError, Throttled
+from imagen_replicate.problems import TOKENS_PAGE, Asker, refusal
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,7 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Call = Generator[Progress, None, T]
 
-ONCE_MORE = http.Retry(tries=2, statuses=frozenset({500, 502, 503, 504}), lost=True, first_wait=0.2)
+PASSING = frozenset({429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+ONCE_MORE = http.Retry(tries=2, statuses=PASSING, lost=True, first_wait=0.2)
 """For what only reads, or does no harm when it is done twice."""
 
 QUICK_SECONDS = 10.0
@@ -46,12 +40,9 @@ QUICK_SECONDS = 10.0
 UPLOAD_SECONDS = 120.0
 PAGES = 5
 """So many pages of the list are read; each has a hundred predictions."""
-LONGEST_TEXT = 300
-"""So much of what the server says is repeated."""
-
-TOKENS_PAGE = "https://replicate.com/account/api-tokens"
-BILLING_PAGE = "https://replicate.com/account/billing"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+SHORTEST_SECRET = 4
+ADDRESSES = frozenset({"id", "output", "urls", "next"})
+"""Keys whose values are used and not shown."""
 
 
 class Limits(NamedTuple):
@@ -71,10 +62,13 @@ class Api:
         self.who = "Replicate" if self.base == API_URL else f"Replicate at {self.base}"
         self.variable = config.api_token_env
         self.limits: Limits | None = None
-        self.skew = timedelta()
+        self.skew: timedelta | None = None
+        """How far the server's clock is ahead, if it tells the time."""
         self._token = token
-        self._hidden = [secret.reveal() for secret in (token, *secrets.values()) if secret]
+        known = (secret.reveal() for secret in (token, *secrets.values()) if secret)
+        self._hidden = [text for text in known if len(text) >= SHORTEST_SECRET]
         self._client: httpx.Client | None = None
+        self._end: float | None = None
 
     def __enter__(self) -> Self:
         if self._token is None:
@@ -101,6 +95,10 @@ class Api:
         assert self._client is not None, "an Api is used in its with block"
         return self._client
 
+    def hurry(self, seconds: float) -> None:
+        """Somebody waits for the end: every call from here on comes to its own in so long."""
+        self._end = time.monotonic() + seconds
+
     def create(
         self, reference: Reference, inputs: Mapping[str, Any], *, hold: int, cancel_after: int
     ) -> http.Background[httpx.Response]:
@@ -120,9 +118,9 @@ class Api:
             timeout=hold + QUICK_SECONDS,
         )
 
-    def prediction(self, id: str) -> Call[Prediction]:
+    def prediction(self, id: str, *, retry: http.Retry = http.ONCE) -> Call[Prediction]:
         """A prediction as it is now."""
-        response = yield from self._send("GET", f"/predictions/{quote(id, safe='')}")
+        response = yield from self._send("GET", f"/predictions/{quote(id, safe='')}", retry=retry)
         return self.read(response)
 
     def recent(self, since: datetime) -> Call[list[Prediction]]:
@@ -141,11 +139,10 @@ class Api:
             url = following.removeprefix(self.base)
         return found
 
-    def cancel(self, id: str, *, seconds: float) -> Call[Prediction]:
+    def cancel(self, id: str) -> Call[Prediction]:
         """Stop a prediction; returns it as it is now."""
         path = f"/predictions/{quote(id, safe='')}/cancel"
-        response = yield from self._send("POST", path, timeout=seconds)
-        return self.read(response)
+        return self.read((yield from self._send("POST", path, retry=http.ONCE)))
 
     def describe(self, reference: Reference) -> Call[dict[str, Any]]:
         """What Replicate says of a model, or of one version of it."""
@@ -170,81 +167,9 @@ class Api:
             raise self._odd("an upload")
         return str(urls["get"])
 
-    def download(self, url: str, *, with_token: bool = False) -> Call[httpx.Response]:
-        """The reply of whichever host has a file; a token goes to Replicate's own alone."""
-        headers = self._authorization() if with_token and self.may_have_token(url) else {}
-        return http.send(self.client, "GET", url, who=self._clean(_host(url)), headers=headers)
-
-    def wants_token(self, response: httpx.Response, url: str) -> bool:
-        """Whether this download was refused for want of a token that its host may see."""
-        return response.status_code in (401, 403) and self.may_have_token(url)
-
-    def read(self, response: httpx.Response) -> Prediction:
-        """The prediction in this reply; raises what the reply stands for if it has none."""
-        found = read_prediction(self.decoded(self.checked(response)))
-        if found is None:
-            raise self._odd("a prediction")
-        return found
-
-    def checked(self, response: httpx.Response) -> httpx.Response:
-        """The response if it is a success; else the error that it stands for."""
-        self._note(response)
-        if response.is_success:
-            return response
-        status, said = response.status_code, self._said(response)
-        told = f"{self.who} answered {status}{f': {said}' if said else ''}"
-        match status:
-            case 401 | 403:
-                hint = f"set {self.variable} to a valid token; tokens are at {TOKENS_PAGE}"
-                raise CredentialsError(f"{self.who} refuses the token ({status})", hint=hint)
-            case 402:
-                hint = f"add credit, or set up billing, at {BILLING_PAGE}"
-                raise RejectedError(f"{self.who} wants to be paid first: {said}", hint=hint)
-            case 404:
-                raise NotFoundError(told, hint="look at the name, and at whose token it is")
-            case 413:
-                raise RejectedError(f"{self.who} finds the input images too large", hint="shrink")
-            case 422:
-                raise InvalidError(f"{self.who} refuses the input: {said}")
-            case 429:
-                wait = asked_wait(response, self.problem(response))
-                hint = f"try again in {wait:.0f} s" if wait else "try again later"
-                raise Throttled(told, hint=hint, wait=wait)
-            case _ if status >= 500 or status in (408, 425):
-                raise UnavailableError(told, hint="try again later")
-            case _ if response.is_redirect:
-                raise RejectedError(f"{self.who} redirects", hint="look at the block's api_url")
-        raise RejectedError(told)
-
-    def problem(self, response: httpx.Response) -> dict[str, Any]:
-        """What the API itself says in a reply that is an error; nothing of a proxy's page."""
-        try:
-            found = self._clean(json.loads(response.text))
-        except (ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def decoded(self, response: httpx.Response) -> Any:
-        """The JSON of a reply, without any secret; a page of a proxy is none."""
-        try:
-            return self._clean(json.loads(response.text))
-        except (ValueError, RecursionError):
-            raise self._odd("a call") from None
-
-    def _send(self, method: str, path: str, **options: Any) -> Call[httpx.Response]:
-        options.setdefault("timeout", QUICK_SECONDS)
-        url, headers = f"{self.base}{path}", self._authorization()
-        return http.send(
-            self.client, method, url, who=self.who, retry=ONCE_MORE, headers=headers, **options
-        )
-
-    def _authorization(self) -> dict[str, str]:
-        assert self._token is not None, "an Api is used in its with block"
-        return {"Authorization": f"Bearer {self._token.reveal()}"}
-
-    def _is_own(self, url: str) -> bool:
-        """Whether this address lies within the API."""
-        return url.startswith(f"{self.base}/")
+    def token_for(self, url: str, *, wanted: bool) -> dict[str, str]:
+        """The header for a file's host, if it wants a token and may see one."""
+        return self._authorization() if wanted and self.may_have_token(url) else {}
 
     def may_have_token(self, url: str) -> bool:
         """Whether a file's host is Replicate itself, over an encrypted connection."""
@@ -255,7 +180,21 @@ class Api:
         files = host == "replicate.delivery" or host.endswith(".replicate.delivery")
         return parts.scheme == "https" and files and self.base == API_URL
 
-    def _note(self, response: httpx.Response) -> None:
+    def read(self, response: httpx.Response) -> Prediction:
+        """The prediction in this reply; raises what the reply stands for if it has none."""
+        found = read_prediction(self.decoded(self.checked(response)))
+        if found is None:
+            raise self._odd("a prediction")
+        return found
+
+    def checked(self, response: httpx.Response) -> httpx.Response:
+        """The response if it is a success; else the error that it stands for."""
+        self.note(response)
+        if response.is_success:
+            return response
+        raise refusal(response, self.problem(response), Asker(self.who, self.variable))
+
+    def note(self, response: httpx.Response) -> None:
         """Keep what a reply tells beside its content: the calls that are left, and the time."""
         headers = response.headers
         self.limits = None
@@ -265,47 +204,59 @@ class Api:
         with suppress(KeyError, ValueError, TypeError):
             self.skew = parsedate_to_datetime(headers["date"]) - datetime.now(UTC)
 
-    def _said(self, response: httpx.Response) -> str:
-        """What the API says is wrong, in one short line."""
-        problem = self.problem(response)
-        fields = problem.get("invalid_fields")
-        if isinstance(fields, list) and (listed := [_field(one) for one in fields if one]):
-            return one_line("; ".join(listed))
-        return one_line(str(problem.get("detail") or problem.get("title") or ""))
+    def problem(self, response: httpx.Response) -> dict[str, Any]:
+        """What the API says in a reply, which may be a proxy's page: then nothing."""
+        try:
+            found = self.cleaned(json.loads(response.text))
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
-    def _clean(self, value: Any) -> Any:
+    def decoded(self, response: httpx.Response) -> Any:
+        """The JSON of a reply, without any secret; a page of a proxy is none."""
+        try:
+            return self.cleaned(json.loads(response.text))
+        except (ValueError, RecursionError):
+            raise self._odd("a call") from None
+
+    def cleaned(self, value: Any) -> Any:
         """What the server says, without any secret that it repeats."""
         if isinstance(value, dict):
-            return {self._clean(key): self._clean(item) for key, item in value.items()}
+            return {
+                self.cleaned(key): item if key in ADDRESSES else self.cleaned(item)
+                for key, item in value.items()
+            }
         if isinstance(value, list):
-            return [self._clean(item) for item in value]
+            return [self.cleaned(item) for item in value]
         if isinstance(value, str):
             for hidden in self._hidden:
                 value = value.replace(hidden, "***")
         return value
+
+    def _send(
+        self, method: str, path: str, *, retry: http.Retry = ONCE_MORE, **options: Any
+    ) -> Call[httpx.Response]:
+        options.setdefault("timeout", QUICK_SECONDS)
+        if self._end is not None:
+            retry, left = http.ONCE, self._end - time.monotonic()
+            if left <= 0:
+                raise UnavailableError(f"{self.who} did not answer in time")
+            options["timeout"] = min(options["timeout"], max(left / 2, 0.1))
+        url, headers = f"{self.base}{path}", self._authorization()
+        return http.send(
+            self.client, method, url, who=self.who, retry=retry, headers=headers, **options
+        )
+
+    def _authorization(self) -> dict[str, str]:
+        assert self._token is not None, "an Api is used in its with block"
+        return {"Authorization": f"Bearer {self._token.reveal()}"}
+
+    def _is_own(self, url: str) -> bool:
+        """Whether this address lies within the API."""
+        return url.startswith(f"{self.base}/")
 
     def _odd(self, what: str) -> RejectedError:
         return RejectedError(
             f"{self.who} answers {what} in another way than Replicate does",
             hint="look at the block's api_url: a proxy, or another server, may be there",
         )
-
-
-def one_line(text: str) -> str:
-    """A text of the server's, short enough for a message."""
-    text = _CONTROL.sub(" ", text).strip()
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
-
-
-def _field(found: Any) -> str:
-    """A field that was refused, and why."""
-    if not isinstance(found, dict):
-        return str(found)
-    field = str(found.get("field") or "").removeprefix("input.")
-    why = str(found.get("description") or "is refused").removeprefix(f"input.{field} ")
-    return why if field in ("", "input") else f"{field}: {why}"
-
-
-def _host(url: str) -> str:
-    """How to call the host of a file."""
-    return urlsplit(url).netloc.rpartition("@")[2] or "the file's host"

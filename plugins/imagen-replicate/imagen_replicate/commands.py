@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -12,11 +12,13 @@ import msgspec
 
 from imagen_core import (
     App,
+    CredentialsError,
     ImagenError,
     Request,
     Run,
     UsageError,
     config_option,
+    expand_home,
     json_option,
     pass_app,
     see_through,
@@ -66,7 +68,7 @@ def models(app: App) -> None:
 
 @replicate.command("fetch", help="Get the pictures of a prediction that was made earlier.")
 @click.argument("prediction_id", metavar="ID")
-@click.option("--backend", default="", metavar="NAME", help="The instance whose model made it.")
+@click.option("--backend", default="", metavar="NAME", help="The instance to do it with.")
 @click.option(
     "--output",
     default="",
@@ -79,21 +81,25 @@ def models(app: App) -> None:
 @pass_app
 def fetch(app: App, prediction_id: str, *, backend: str, output: str) -> None:
     """Make the Run of that prediction whole: pictures, sidecar, steps; nothing is asked anew."""
-    from imagen_core import http
-
-    if not ID.fullmatch(prediction_id):
+    id = prediction_id.strip()
+    if "://" in id:  # pasted as its address
+        id = id.rstrip("/").rpartition("/")[2]
+    if not ID.fullmatch(id):
         told = f"'{prediction_id}' is no id of a prediction"
         raise UsageError(told, hint="it is in the message, or at replicate.com/predictions")
     target = app.target(output)
-    earlier = _earlier(app, prediction_id)
-    instance = _instance(app, backend, earlier.request.backend if earlier else "")
-    with instance.backend.connect() as api:
-        found = http.finish(api.prediction(prediction_id))
+    earlier = _earlier(app, id)
+    instances = _instances(app, backend, earlier.request.backend if earlier else "")
+    instance, found = _found(instances, id)
     if found.model:
-        instance = _of_model(app, instance, found, named=bool(backend))
+        instance = _of_model(instance, instances, found, named=bool(backend))
+    instance.backend.only_watches = True
     request = earlier.request if earlier else _request(found, instance)
     request = msgspec.structs.replace(request, backend=instance.name, resume=found.id)
-    see_through(app, [request], target)
+    # What the ledger has of a Run that went well stays, whatever becomes of this.
+    flags = {"ledger": "off"} if earlier and earlier.outputs and not earlier.failure else {}
+    relative = bool(output) and not expand_home(output).is_absolute()
+    see_through(app, [request], target, flags, relative=relative)
 
 
 def _earlier(app: App, prediction_id: str) -> Run | None:
@@ -106,32 +112,53 @@ def _earlier(app: App, prediction_id: str) -> Run | None:
     return found
 
 
-def _instance(app: App, name: str, earlier: str) -> Own:
-    """The instance that is named, the one that asked for it, or any one: each can look at it."""
-    if name:
-        backend = app.instance(name).backend
-        if not isinstance(backend, ReplicateBackend):
-            raise UsageError(f"the backend '{name}' is none of Replicate's", hint="--backend NAME")
-        return Own(name, backend)
+def _instances(app: App, name: str, earlier: str) -> list[Own]:
+    """The instance that is named; else all, the one that asked for it first."""
     own = list(_own(app))
+    if name:
+        app.instance(name)  # if there is none of that name, or its block has a fault, it says so
+        if named := [one for one in own if one.name == name]:
+            return named
+        hint = f"those of Replicate are {', '.join(one.name for one in own) or 'none'}"
+        raise UsageError(f"the backend '{name}' is none of Replicate's", hint=hint)
     if not own:
         raise UsageError(
             "no instance of the type replicate is configured",
             hint="'imagen config init' shows one",
         )
-    return next((one for one in own if one.name == earlier), own[0])
+    return sorted(own, key=lambda one: one.name != earlier)
 
 
-def _of_model(app: App, instance: Own, found: Prediction, *, named: bool) -> Own:
+def _found(instances: list[Own], id: str) -> tuple[Own, Prediction]:
+    """The prediction, and the first instance whose token and server know it."""
+    from imagen_core import http
+    from imagen_replicate.client import ONCE_MORE
+    from imagen_replicate.problems import NotFoundError
+
+    problem: ImagenError | None = None
+    for instance in instances:
+        try:
+            with instance.backend.connect() as api:
+                return instance, http.finish(api.prediction(id, retry=ONCE_MORE))
+        except NotFoundError:
+            told = f"there is no prediction {id}, or not for this token"
+            problem = problem or NotFoundError(told, hint="look at the id, and at --backend")
+        except CredentialsError as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _of_model(instance: Own, instances: list[Own], found: Prediction, *, named: bool) -> Own:
     """An instance of the prediction's model, whose name and prices then hold for the picture."""
-    others: Iterable[Own] = () if named else _own(app)
-    for candidate in (instance, *others):
-        if candidate.backend.reference.model == found.model:
+    for candidate in (instance, *instances):
+        if candidate.backend.reference.model.lower() == found.model.lower():
             return candidate
-    raise UsageError(
-        f"the prediction {found.id} is of {found.model}, and no instance has this model",
-        hint=f"backends: {{NAME: {{type: replicate, model: {found.model}}}}}",
-    )
+    if named:
+        told = f"the prediction {found.id} is of {found.model}, and '{instance.name}' is not"
+    else:
+        told = f"the prediction {found.id} is of {found.model}, and no instance has this model"
+    raise UsageError(told, hint=f"backends: {{NAME: {{type: replicate, model: {found.model}}}}}")
 
 
 def _own(app: App) -> Iterator[Own]:

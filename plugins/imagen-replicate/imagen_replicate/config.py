@@ -10,7 +10,7 @@ API_URL = "https://api.replicate.com/v1"
 TOKEN_ENV = "REPLICATE_API_TOKEN"
 LONGEST_HOLD = 60
 
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Reference(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -12,43 +12,50 @@ from imagen_replicate.claims import candidates
 from imagen_replicate.client import QUICK_SECONDS
 from imagen_replicate.pace import LONGEST_WAIT
 from imagen_replicate.prediction import Prediction, read_prediction
-from imagen_replicate.problems import Throttled
+from imagen_replicate.problems import Throttled, is_own
 
 if TYPE_CHECKING:
     import httpx
 
-    from imagen_replicate.claims import Claims
+    from imagen_replicate.account import Account
     from imagen_replicate.client import Api, Call
     from imagen_replicate.config import Reference
-    from imagen_replicate.pace import Pace
+    from imagen_replicate.patience import Patience
 
 RETRIES = {"refused": 3, "unsent": 3, "failed": 1}
 """How often a create is sent again that was refused for its rate, did not get out, or failed."""
 LOOKS = 2
-LOOK_SECONDS = 1.0
-"""How often, and how far apart, the list is looked at for what a lost reply may have been."""
-BEFORE = timedelta(seconds=5)
-"""How far the clocks may be apart."""
+"""How often the list is looked at for what a lost reply may have been."""
+CLOCKS = timedelta(seconds=5)
+"""How far the clocks may be apart where the server does not tell the time."""
+ROUNDING = timedelta(seconds=1.5)
+"""How exactly a server that does, tells it."""
 
 
 class Order(NamedTuple):
-    """What is asked for. `secrets`: inputs that stand in no list and no record."""
+    """What is asked for. `secrets`: inputs that stand in no list and no record.
+
+    `default`: what the model uses for an input. `is_known`: whether a prediction is recorded.
+    """
 
     reference: Reference
     inputs: Mapping[str, Any]
     secrets: Mapping[str, str]
     hold: int
     cancel_after: int
+    default: Callable[[str], Any]
+    is_known: Callable[[str], bool]
 
 
 class Creating:
     """One create, to its end."""
 
-    def __init__(self, api: Api, order: Order, *, pace: Pace, claims: Claims) -> None:
+    def __init__(self, api: Api, order: Order, account: Account, patience: Patience) -> None:
         self._api = api
         self._order = order
-        self._pace = pace
-        self._claims = claims
+        self._pace = account.pace
+        self._claims = account.claims
+        self._patience = patience
         self._sending: http.Background[httpx.Response] | None = None
         self._lost = ""
         self._sent_at = datetime.now(UTC)
@@ -70,12 +77,12 @@ class Creating:
                     wait = self._pace.refused(wait)
             yield from http.pause(wait, f"trying {self._api.who} again in {wait:.0f} s")
 
-    def withdrawn(self, seconds: float) -> Call[Prediction | None]:
+    def withdrawn(self) -> Call[Prediction | None]:
         """For whoever gives up: the prediction after all, or None if surely there is none.
 
-        A reply that is on its way is waited for so long. Raises if nobody can tell.
+        A reply that is on its way is waited for a while. Raises if nobody can tell.
         """
-        if self._sending and not self._sending.wait(seconds):
+        if self._sending and not self._sending.wait(self._patience.late):
             self._answered()
             return (yield from self._found(f"{self._api.who} did not answer yet", looks=1))
         try:
@@ -104,28 +111,28 @@ class Creating:
         assert self._sending is not None
         try:
             response = yield from self._sending.result()
+        except GeneratorExit:
+            raise  # the reply may still come: `withdrawn` sees to it
         except (http.OutcomeUnknown, RejectedError) as error:
             self._answered()
             return (yield from self._found(error.message))
-        except ImagenError as error:
+        except UnavailableError as error:
             self._answered()
-            if isinstance(error, UnavailableError):
-                raise _AgainError("unsent", error) from None
+            raise _AgainError("unsent", error) from None
+        except BaseException:
+            self._answered()
             raise
-        made = self._made(response)
+        self._api.note(response)
+        made = read_prediction(self._api.problem(response)) if response.is_success else None
         self._answered(made.id if made else "")
         return made or (yield from self._unmade(response))
-
-    def _made(self, response: httpx.Response) -> Prediction | None:
-        problem = self._api.problem(response) if response.is_success else None
-        return read_prediction(problem)
 
     def _unmade(self, response: httpx.Response) -> Call[Prediction]:
         """What a reply without a prediction means: refused, failed, or nobody knows."""
         status = response.status_code
         told = f"{self._api.who} answered {status}"
         if response.is_success or status >= 500 or status == 408:
-            if status in (500, 503) and self._api.problem(response):
+            if status in (500, 503) and is_own(self._api.problem(response)):
                 if found := (yield from self._looked_up(told)):
                     return found
                 told = f"{told}, and made nothing of the request"
@@ -144,30 +151,46 @@ class Creating:
         raise self._may_be_billed(f"{why}, and no such prediction is listed")
 
     def _looked_up(self, why: str, *, looks: int = LOOKS) -> Call[Prediction | None]:
-        """What the list has of it, looked at more than once, since it may show up late."""
+        """What the list has of it, looked at more than once, since it may show up late.
+
+        Raises if the list could not be read in the end: then nobody can tell.
+        """
         self._lost = why
-        end = time.monotonic() + self._order.hold + QUICK_SECONDS
-        while looks:
-            adopted = yield from self._look(why)
-            if adopted:
-                self._lost = ""
-                return adopted
-            if self._claims.undecided(self._order.inputs) and time.monotonic() < end:
-                yield from http.pause(LOOK_SECONDS / 10)
-                continue  # whatever was listed may have been that one's
-            looks -= 1
-            yield from http.pause(LOOK_SECONDS if looks else 0)
+        inputs, end = self._order.inputs, time.monotonic() + self._order.hold + QUICK_SECONDS
+        problem: ImagenError | None = None
+        for number in range(looks):
+            if number:
+                yield from http.pause(self._patience.apart)
+            while looks > 1 and self._claims.undecided(inputs) and time.monotonic() < end:
+                yield from http.pause(self._patience.apart / 10)
+            try:
+                if adopted := (yield from self._look()):
+                    self._lost = ""
+                    return adopted
+            except ImagenError as error:
+                problem = error
+            else:
+                problem = None
+        if problem:
+            raise self._may_be_billed(f"{why}; then {problem.message}") from problem
         return None
 
-    def _look(self, why: str) -> Call[Prediction | None]:
+    def _look(self) -> Call[Prediction | None]:
         """What the list has of it now, and nobody else's."""
-        order, moment = self._order, self._sent_at + self._api.skew
-        try:
-            recent = yield from self._api.recent(moment - BEFORE)
-        except ImagenError as error:
-            raise self._may_be_billed(f"{why}; then {error.message}") from error
-        found = candidates(recent, order.reference, order.inputs, sent_at=moment)
-        return self._claims.adopt(order.inputs, found)
+        order, api = self._order, self._api
+        recent = yield from api.recent(self._sent_at + (api.skew or timedelta()) - CLOCKS)
+        # The list's own reply has told the time.
+        sent_at = self._sent_at + (api.skew or timedelta())
+        found = candidates(
+            recent,
+            order.reference,
+            order.inputs,
+            sent_at=sent_at,
+            earliest=sent_at - (CLOCKS if api.skew is None else ROUNDING),
+            default=order.default,
+        )
+        free = [one for one in found if not order.is_known(one.id)]
+        return self._claims.adopt(order.inputs, free)
 
     def _may_be_billed(self, why: str) -> ImagenError:
         self._lost = ""

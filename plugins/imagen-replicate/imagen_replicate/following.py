@@ -7,54 +7,83 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from imagen_core import ImagenError, Progress, RejectedError, UnavailableError, http
-from imagen_replicate import verdicts
 from imagen_replicate.problems import Throttled
 
 if TYPE_CHECKING:
     from imagen_replicate.client import Api, Call
+    from imagen_replicate.patience import Patience
     from imagen_replicate.prediction import Prediction
 
-LOOK_SECONDS = 0.1
-OFTEN_SECONDS = 5.0
-"""So often, and for so long, it is looked at; after that every tenth of the time so far."""
-SELDOM_SECONDS = 0.5
 FEW_CALLS = 50
 """With fewer calls left than this, looks wait for more of them."""
-SHOWN_SECONDS = 10.0
-"""How long a prediction that was just made may be unknown to those who ask for it."""
 DONE = 0.9
 """The part of the progress bar that the steps are; the rest is for the pictures."""
-
-CANCEL_SECONDS = 4.0
-"""How long stopping a prediction is tried; the one who asked waits no longer than ten."""
-CANCEL_FAULTS = 2
+STOPS = 3
+"""How often it is tried to tell Replicate that a prediction shall stop."""
 PAUSE_SECONDS = 0.2
 
 
-def follow(
-    api: Api, made: Prediction, *, limit: float, wanted: float
-) -> Generator[Progress, None, Prediction]:
-    """Look at it until its pictures are there or it has ended; after `limit` seconds, stop it.
+class Following:
+    """A prediction on its way. `now` is the last that was heard of it.
 
-    Calls that fail do not matter as long as one works before the time is over.
+    `told`: Replicate was told to stop it, and has understood that.
     """
-    started = time.monotonic()
-    while not (made.ended or made.is_there(wanted)):
-        elapsed = time.monotonic() - started
-        if elapsed > limit:
-            return (yield from _given_up(api, made, limit=limit))
-        yield progress(made)
-        yield from http.pause(_interval(api, elapsed))
-        try:
-            made = yield from api.prediction(made.id)
-        except Throttled as error:
-            yield from http.pause(min(error.wait or 1.0, max(limit - elapsed, 0)))
-        except RejectedError:
-            if elapsed > SHOWN_SECONDS:
-                raise
-        except UnavailableError:
-            pass
-    return made
+
+    def __init__(self, api: Api, made: Prediction, patience: Patience) -> None:
+        self.now = made
+        self.told = False
+        self._api = api
+        self._patience = patience
+
+    def events(
+        self, *, limit: float, wanted: float, stops: bool = True
+    ) -> Generator[Progress, None, bool]:
+        """Look at it until its pictures are there or it has ended; False if it was given up.
+
+        `stops`: what is given up is told to stop. Looks that fail do not matter as long as one
+        works before the `limit`.
+        """
+        started = time.monotonic()
+        while not (self.now.ended or self.now.is_there(wanted)):
+            elapsed = time.monotonic() - started
+            if elapsed > limit:
+                if stops:
+                    yield from self.stopping(self._patience.closing)
+                return self.now.status == "succeeded"
+            yield progress(self.now)
+            yield from http.pause(min(self._interval(elapsed), max(limit - elapsed, 0)))
+            try:
+                self.now = yield from self._api.prediction(self.now.id)
+            except Throttled as error:
+                yield from http.pause(min(error.wait or 1.0, max(limit - elapsed, 0)))
+            except (RejectedError, UnavailableError):
+                pass
+        return True
+
+    def stopping(self, seconds: float) -> Call[None]:
+        """Stop it, and see it end, in so many seconds at most."""
+        end = time.monotonic() + seconds
+        tries = 0
+        while not self.now.ended and time.monotonic() < end and tries < STOPS:
+            try:
+                if self.told:
+                    self.now = yield from self._api.prediction(self.now.id)
+                else:
+                    tries += 1
+                    self.now = yield from self._api.cancel(self.now.id)
+                    self.told = True
+            except ImagenError:
+                tries += self.told
+            if not self.now.ended:
+                yield from http.pause(PAUSE_SECONDS)
+
+    def _interval(self, elapsed: float) -> float:
+        """How long until the next look."""
+        patience = self._patience
+        usual = patience.look if elapsed < patience.often else patience.seldom
+        if self._api.limits and self._api.limits.remaining < FEW_CALLS:
+            return max(usual, min(self._api.limits.reset, patience.seldom * 4))
+        return usual
 
 
 def progress(made: Prediction) -> Progress:
@@ -65,39 +94,3 @@ def progress(made: Prediction) -> Progress:
         return Progress()
     step, steps = found
     return Progress(fraction=step / steps * DONE, step=step, steps=steps)
-
-
-def stopping(api: Api, id: str) -> Call[Prediction | None]:
-    """Stop it, and see it end; returns the last that was heard of it, or None."""
-    end = time.monotonic() + CANCEL_SECONDS
-    last: Prediction | None = None
-    faults, told = 0, False
-    while faults < CANCEL_FAULTS and time.monotonic() < end:
-        try:
-            if told:
-                last = yield from api.prediction(id)
-            else:
-                last = yield from api.cancel(id, seconds=CANCEL_SECONDS / 2)
-                told = True
-            if last.ended:
-                return last
-        except ImagenError:
-            faults += 1
-        yield from http.pause(PAUSE_SECONDS)
-    return last
-
-
-def _given_up(api: Api, made: Prediction, *, limit: float) -> Call[Prediction]:
-    """Stop it; whatever was finished in the meantime is taken all the same."""
-    last = (yield from stopping(api, made.id)) or made
-    if last.status == "succeeded":
-        return last
-    raise verdicts.out_of_time(last, limit=limit)
-
-
-def _interval(api: Api, elapsed: float) -> float:
-    """How long until the next look."""
-    usual = LOOK_SECONDS if elapsed < OFTEN_SECONDS else min(elapsed / 10, SELDOM_SECONDS)
-    if api.limits and api.limits.remaining < FEW_CALLS:
-        return max(usual, min(api.limits.reset, SELDOM_SECONDS * 4))
-    return usual

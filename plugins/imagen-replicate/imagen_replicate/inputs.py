@@ -41,7 +41,8 @@ def fitted(model: Model, config: ReplicateConfig, request: Request) -> Fit:
 def is_asked(model: Model, config: ReplicateConfig, request: Request) -> bool:
     """Whether somebody named this size, as far as it can be told from a usual one."""
     size = f"{request.width}x{request.height}"
-    return bool(config.size) or size not in (natural_size(model), USUAL_SIZE)
+    by_hand = any(name in request.params for name in SHAPES)
+    return bool(config.size) or by_hand or size not in (natural_size(model), USUAL_SIZE)
 
 
 def takes_size(model: Model) -> bool:

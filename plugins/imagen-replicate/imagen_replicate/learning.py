@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from imagen_core import RejectedError, write_atomically
-from imagen_replicate.catalogue import from_schema
+from imagen_core import RejectedError, suggestion, write_atomically
+from imagen_replicate.catalogue import from_schema, known
 from imagen_replicate.problems import NotFoundError
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ def learn(api: Api, folder: Path, reference: Reference) -> Call[tuple[Model, dic
     try:
         said = yield from api.describe(reference)
     except NotFoundError as error:
+        near = "" if reference.model in known() else suggestion(reference.model, known(), "")
+        usual = "look at the block's model: owner/name, as in its address on replicate.com"
         raise RejectedError(
             f"{api.who} has no model {reference}, or not for this token",
-            hint="look at the block's model: owner/name, as in its address on replicate.com",
+            hint=near if near.startswith("did") else usual,
         ) from error
     version = said if reference.version else said.get("latest_version")
     schema = version.get("openapi_schema") if isinstance(version, dict) else None

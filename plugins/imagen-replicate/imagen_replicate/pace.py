@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import threading
@@ -30,7 +31,7 @@ def asked_wait(response: httpx.Response, problem: Mapping[str, Any]) -> float | 
         _told(str(problem.get("detail") or "")),
         _number(response.headers.get("ratelimit-reset", "")),
     ):
-        if isinstance(found, int | float) and not isinstance(found, bool) and found >= 0:
+        if isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found < 10**6:
             return float(found)
     return None
 
@@ -49,7 +50,8 @@ class Pace:
         from imagen_core import http
 
         while (left := self._take()) > 0:
-            yield from http.pause(left, f"waiting {left:.0f} s for the rate limit of {who}")
+            text = f"waiting {math.ceil(left)} s for the rate limit of {who}"
+            yield from http.pause(left, text)
 
     def refused(self, wait: float) -> float:
         """A create was refused: nobody sends one for so long; returns how long exactly."""

@@ -11,6 +11,9 @@ from msgspec import Struct
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 ENDED = frozenset({"succeeded", "failed", "canceled", "aborted"})
+MOST_IMAGES = 1000
+LONGEST_RUN = 10**6
+"""What is more than these is no count of pictures, and no time in seconds."""
 KEPT = timedelta(hours=1)
 """How long Replicate keeps what a prediction made."""
 
@@ -55,13 +58,15 @@ class Prediction(Struct, frozen=True, kw_only=True):
     def predict_time(self) -> float | None:
         """The seconds that it ran, if it is told."""
         found = self.metrics.get("predict_time")
-        return float(found) if isinstance(found, int | float) and found >= 0 else None
+        if not isinstance(found, int | float) or not 0 <= found <= LONGEST_RUN:
+            return None
+        return float(found)
 
     @property
     def image_count(self) -> int | None:
         """How many pictures were counted for the bill, if it is told."""
         found = self.metrics.get("image_count")
-        return found if isinstance(found, int) and found > 0 else None
+        return found if isinstance(found, int) and 0 < found <= MOST_IMAGES else None
 
     @property
     def seed(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,11 +16,16 @@ TOLD = frozenset({"prompt", "negative_prompt", "seed"})
 
 
 def metadata(
-    model: Model, request: Request, made: Prediction, inputs: Mapping[str, Any]
+    model: Model,
+    request: Request,
+    made: Prediction,
+    inputs: Mapping[str, Any],
+    *,
+    secrets: Iterable[str],
 ) -> dict[str, Any]:
     """What made a picture, as far as it is the same for all pictures of a prediction."""
-    secret = {name for name, found in model.inputs.items() if found.secret}
-    untold = {*TOLD, *secret, model.image_key}
+    hidden = {name for name, found in model.inputs.items() if found.secret}
+    untold = {*TOLD, *hidden, *secrets, model.image_key}
     found: dict[str, Any] = {
         "model": made.model or model.name,
         "version": made.version if made.version not in ("", "hidden") else None,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen_core import ImagenError, RejectedError, UnavailableError
-from imagen_replicate.client import one_line
+from imagen_replicate.problems import one_line
 
 if TYPE_CHECKING:
     from imagen_replicate.prediction import Prediction
@@ -80,20 +80,28 @@ def failure(found: Prediction, *, limit: float) -> ImagenError | None:
             told = f"the pictures of {name} were made, and removed by Replicate an hour later"
             return ImagenError(told, hint="they can't be fetched any more: make them again")
         case "succeeded" if not found.outputs:
-            why = "a safety filter kept all of it back" if found.withheld else "it gave no picture"
-            told = f"{name} ended, but {why}"
-            return RejectedError(told, hint="change the prompt; another seed may do, too")
+            if found.withheld:
+                told = f"{name} ended, but a safety filter kept all of it back"
+                return RejectedError(told, hint="change the prompt; another seed may do, too")
+            told = f"{name} ended, but it gave no picture"
+            return RejectedError(told, hint=f"look at https://replicate.com/p/{found.id}")
     return None
 
 
-def out_of_time(found: Prediction, *, limit: float) -> ImagenError:
-    """The error of a prediction that was given up after `limit` seconds, and told to stop."""
-    told = f"the prediction {found.id} was not done in {limit:g} s: {stopped(found)}"
-    return UnavailableError(told, hint=_time_hint(limit))
+def out_of_time(found: Prediction, *, limit: float, told: bool) -> ImagenError:
+    """The error of a prediction that was given up after `limit` seconds."""
+    if found.ended and found.status != "canceled" and (problem := failure(found, limit=limit)):
+        return problem
+    why = f"the prediction {found.id} was not done in {limit:g} s: {stopped(found, told=told)}"
+    return UnavailableError(why, hint=_time_hint(limit))
 
 
-def stopped(found: Prediction) -> str:
-    """How a prediction that was told to stop stands, and what that costs."""
+def stopped(found: Prediction, *, told: bool) -> str:
+    """How a prediction stands that was to stop, and what that costs.
+
+    `told`: Replicate was told so, and understood.
+    """
+    later = f"'imagen replicate fetch {found.id}' gets what it makes"
     if found.status == "succeeded":
         return (
             "it was done before it could be stopped, and is billed; "
@@ -101,17 +109,22 @@ def stopped(found: Prediction) -> str:
         )
     if found.ended:
         return charge(found)
+    if told:
+        return (
+            "Replicate was told to stop it and has not confirmed that yet: its run time may be "
+            f"charged; {later}"
+        )
     return (
-        f"Replicate was told to stop it and has not confirmed that yet; {charge(found)}, "
-        "and it ends by itself soon"
+        "Replicate could not be told to stop it: it goes on to its end, or until its time is over, "
+        f"and is charged; {later}"
     )
 
 
 def charge(found: Prediction) -> str:
-    """What a prediction that was ended early costs."""
+    """What a prediction costs that ended early."""
     if found.predict_time is not None:
         return f"it had run for {found.predict_time:.3g} s, which is charged"
-    if found.started or found.status == "processing":
+    if found.started:
         return "it had started, and its run time is charged"
     return "it had not started, which costs nothing"
 

@@ -13,6 +13,7 @@ from imagen_core import Event, Image, Request
 from imagen_core.testing import isolated_app
 from imagen_replicate.backend import ReplicateBackend
 from imagen_replicate.config import ReplicateConfig
+from imagen_replicate.patience import Patience
 from imagen_replicate.testing import FakeReplicate
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Make = Callable[..., ReplicateBackend]
 
 SCHNELL = "black-forest-labs/flux-schnell"
+QUICK = Patience(look=0.01, seldom=0.05, apart=0.05, again=0.01, late=1.5, closing=4.0)
 
 
 @pytest.fixture
@@ -51,7 +53,8 @@ def make(server: FakeReplicate, context: Any) -> Make:
 
     def backend(**block: Any) -> ReplicateBackend:
         usual = {"model": SCHNELL, "api_url": server.url}
-        return ReplicateBackend(ReplicateConfig(**{**usual, **block}), context)
+        config = ReplicateConfig(**{**usual, **block})
+        return ReplicateBackend(config, context, patience=QUICK)
 
     return backend
 

@@ -126,8 +126,8 @@ def test_stop_that_is_not_confirmed_is_told(server: FakeReplicate, make: Any, as
 
     error = close(events)
 
-    assert "Replicate was told to stop it and has not confirmed that yet" in str(error)
-    assert "it ends by itself soon" in str(error)
+    assert "Replicate could not be told to stop it: it goes on to its end" in str(error)
+    assert f"'imagen replicate fetch {server.predictions[0].id}' gets what it makes" in str(error)
 
 
 def test_picture_in_hand_leaves_nothing_to_stop(server: FakeReplicate, make: Any, ask: Any) -> None:

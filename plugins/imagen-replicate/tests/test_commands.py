@@ -18,7 +18,7 @@ def failed(imagen: Any, server: FakeReplicate, *args: str) -> str:
     """A picture that is made and can't be fetched; returns the id of its prediction."""
     server.refuse("file", 503, body="", times=3)
     done = imagen("generate", "a cat", *args)
-    assert done.exit_code == 5
+    assert done.exit_code == 1
     id = server.predictions[-1].id
     assert f"'imagen replicate fetch {id}' gets it until" in done.err
     return id
@@ -138,7 +138,7 @@ def test_prediction_of_a_model_without_an_instance_is_told(
     ("args", "code", "told"),
     [
         (("a/b",), 2, "'a/b' is no id of a prediction"),
-        (("nobody0knows",), 4, "answered 404"),
+        (("nobody0knows",), 4, "there is no prediction nobody0knows, or not for this token"),
         (("x", "--backend", "mock"), 2, "the backend 'mock' is none of Replicate's"),
         (("x", "--backend", "nothing"), 2, "there is no backend 'nothing'"),
     ],

@@ -92,8 +92,8 @@ def test_id_is_told_at_once(server: FakeReplicate, make: Any, ask: Any) -> None:
             401,
             {"title": "Unauthenticated", "detail": "no", "status": 401},
             CredentialsError,
-            "refuses the token (401)",
-            "set REPLICATE_API_TOKEN to a valid token",
+            "refuses the token (401): no",
+            "set REPLICATE_API_TOKEN to a token that may do this",
         ),
         (
             402,
@@ -102,7 +102,7 @@ def test_id_is_told_at_once(server: FakeReplicate, make: Any, ask: Any) -> None:
             "wants to be paid first: You have insufficient credit.",
             "add credit, or set up billing, at https://replicate.com/account/billing",
         ),
-        (413, {"detail": "too large"}, RejectedError, "finds the input images too large", ""),
+        (413, {"detail": "too large"}, RejectedError, "finds the request too large", ""),
         (
             422,
             {

@@ -114,7 +114,7 @@ def shown(value: ast.expr | None) -> Iterator[str]:
 
 def messages() -> set[str]:
     found = set()
-    for path in CODE.glob("*.py"):
+    for path in sorted(CODE.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 found |= {text for text in texts(node) if len(text.strip("… ")) > 5}

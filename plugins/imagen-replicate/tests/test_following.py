@@ -299,7 +299,7 @@ def test_stop_that_is_not_confirmed_is_told(server: FakeReplicate, make: Any, as
 
     error = failing(make(wait=0, timeout=0.2).generate(ask()), UnavailableError)
 
-    assert "has not confirmed that yet" in str(error)
+    assert "Replicate could not be told to stop it" in str(error)
 
 
 # An earlier one

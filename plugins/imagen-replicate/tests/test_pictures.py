@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imagen_core import Accepted, Image, ImagenError, UnavailableError
+from imagen_core import Accepted, Image, ImagenError
 from imagen_core.testing import FailingServer
 from imagen_replicate.client import Api
 from imagen_replicate.config import ReplicateConfig
@@ -42,25 +42,27 @@ def test_host_that_fails_is_asked_again(
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind", "told"),
+    ("fault", "told"),
     [
-        ({"status": 503}, UnavailableError, "its host answered 503"),
-        ({"status": 404}, ImagenError, "its file is gone (404)"),
-        ({"status": 403}, ImagenError, "its host answered 403"),
+        ({"status": 503}, "its host answered 503"),
+        ({"status": 404}, "its file is gone (404)"),
+        ({"status": 403}, "its host answered 403"),
+        ({"status": 200}, "what comes is text/html"),
     ],
 )
 def test_picture_that_cannot_be_fetched_is_told_with_its_id(
-    server: FakeReplicate, make: Any, ask: Any, images: Any, fault: Any, kind: Any, told: str
+    server: FakeReplicate, make: Any, ask: Any, images: Any, fault: Any, told: str
 ) -> None:
-    server.refuse("file", **fault, body="", times=9)
+    server.refuse("file", **fault, body="<html>log in</html>", times=9)
 
-    with pytest.raises(kind) as caught:
+    with pytest.raises(ImagenError) as caught:
         images(make(), ask())
 
     id = server.predictions[0].id
     assert str(caught.value) == (
         f"the picture of the prediction {id} is made and paid for, but {told}"
     )
+    assert (caught.value.exit_code, caught.value.retryable) == (1, False)
     assert caught.value.hint.startswith(f"'imagen replicate fetch {id}' gets it until ")
     assert caught.value.hint.endswith(" UTC")
     assert len(server.downloads) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import random
 import re
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -340,10 +341,11 @@ def test_refused_token_names_its_variable(
     error = failing(backend().generate(ask()))
 
     assert told(error) == (CredentialsError, 3, False)
-    assert str(error) == f"Replicate at {recorded.url} refuses the token (401)"
+    said = body_of(number)["detail"]
+    assert str(error) == f"Replicate at {recorded.url} refuses the token (401): {said}"
     assert error.hint == (
-        "set REPLICATE_API_TOKEN to a valid token; "
-        "tokens are at https://replicate.com/account/api-tokens"
+        "set REPLICATE_API_TOKEN to a token that may do this; "
+        "they are at https://replicate.com/account/api-tokens"
     )
     assert recorded.calls == ["create"]
 
@@ -500,8 +502,9 @@ def test_prediction_of_a_lost_create_is_found_in_the_list(
     request = ask(prompt="a lighthouse in fog", seed=41, width=1344, height=768)
     request.params["num_outputs"] = 1
     [listed] = body_of(number)["results"]
-    # The list shows each input that was sent.
-    mine = {**listed, "input": {**listed["input"], "megapixels": "1"}}
+    # The list shows each input that was sent, and it was made just now.
+    now = datetime.now(UTC).isoformat()
+    mine = {**listed, "created_at": now, "input": {**listed["input"], "megapixels": "1"}}
     recorded.say("create", "32")
     recorded.say("list", number, results=[mine])
 

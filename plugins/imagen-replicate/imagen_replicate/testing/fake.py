@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -190,6 +191,7 @@ class FakeReplicate(Faults):
         reply = self._do(route, handle)
         if reply is not None:
             reply.headers.setdefault("Server", "cloudflare")
+            reply.headers.setdefault("Date", formatdate(usegmt=True))
             if reply.status >= 400 and self._site.script.echo:
                 reply = with_echo(reply, received.headers.get("authorization", ""))
         return reply
