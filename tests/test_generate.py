@@ -612,5 +612,7 @@ def test_same_warning_of_several_pictures_is_told_once(imagen: Any, tmp_path: Pa
 
     done = imagen(*args, *SMALL, "--output", f"{tmp_path}/")
 
-    assert done.err.splitlines().count("imagen: the backend 'mock' ignores the negative prompt") == 1
+    assert (
+        done.err.splitlines().count("imagen: the backend 'mock' ignores the negative prompt") == 1
+    )
     assert len(done.paths) == 3
