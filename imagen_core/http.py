@@ -259,6 +259,10 @@ def _send(
         return client.request(method, url, **options)
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
         raise translate(error, who=who, sent_at=sent_at, hint=hint) from None
+    finally:
+        if client.is_closed:
+            # It was closed in the midst of this call, whose connection nobody else would end.
+            client._transport.close()
 
 
 def _backoff(retry: Retry, number: int, asked: float | None = None) -> float:
