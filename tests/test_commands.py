@@ -217,7 +217,8 @@ def test_usage_without_bills_says_what_else_there_is(imagen: Any) -> None:
 
     assert done.out.splitlines()[-1] == "total\t\t\t\t0\t0 ms\t0.000000"
     assert done.err == (
-        "imagen: no run that went well was billed, says the store 'local'; --all shows the others, too\n"
+        "imagen: no run that went well was billed, says the store 'local'; "
+        "--all shows the others, too\n"
     )
 
 
