@@ -7,14 +7,17 @@ import json
 import tempfile
 from pathlib import Path
 
-from bench import comfyui, commands, replicate, report, tail
+from bench import batch, comfyui, commands, replicate, report, scheduling, sheet, tail
 from bench.environments import CACHE, tell
 
 ROUNDS = 30
 TAILS = 30
 NEW_PROCESSES = 10
 QUICK = 5
-PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE = "commands", "tail", "comfyui", "replicate"
+PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH, SCHEDULING = (
+    *("commands", "tail", "comfyui", "replicate"),
+    *("sheet", "batch", "scheduling"),
+)
 
 
 def main() -> None:
@@ -41,6 +44,15 @@ def _measure(folder: Path, rounds: int, given: argparse.Namespace) -> report.Res
     if given.only in (None, REPLICATE):
         (folder / "replicate").mkdir()
         results.lags = replicate.measure(folder / "replicate", quick=given.quick)
+    if given.only in (None, SHEET):
+        (folder / "sheet").mkdir()
+        results.sheets = sheet.measure(folder / "sheet", quick=given.quick)
+    if given.only in (None, BATCH):
+        (folder / "batch").mkdir()
+        results.batches = batch.measure(folder / "batch", quick=given.quick)
+    if given.only in (None, SCHEDULING):
+        (folder / "scheduling").mkdir()
+        results.spread = scheduling.measure(folder / "scheduling", quick=given.quick)
     return results
 
 

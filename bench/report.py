@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench import commands, overheads
+from bench import batch_tables, commands, overheads, sheet_tables
 from bench.cells import NONE, Table, milliseconds, verdict
 from bench.commands import CLICK, IMAGEN, PASS, PEERS, PYTHON, SLEEPY
 from bench.environments import plugins
@@ -19,9 +19,12 @@ from imagen_core import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bench.batch import Batched
     from bench.comfyui import Overhead
     from bench.commands import Timing
     from bench.replicate import Lag
+    from bench.scheduling import Spread
+    from bench.sheet import Sheets
     from bench.tail import Tail
 
 TIMES_CLICK = {
@@ -36,6 +39,9 @@ TIMES_PLAIN = 1.1
 TAIL_MS = 15.0
 
 
+SPREAD_TARGET = 1.15
+
+
 @dataclass
 class Results:
     """What one run of the bench measured; a part that was left out has none."""
@@ -46,6 +52,9 @@ class Results:
     new_processes: list[float] = field(default_factory=list)
     overheads: list[Overhead] = field(default_factory=list)
     lags: list[Lag] = field(default_factory=list)
+    sheets: list[Sheets] = field(default_factory=list)
+    batches: list[Batched] = field(default_factory=list)
+    spread: Spread | None = None
 
 
 def tables(results: Results) -> list[Table]:
@@ -53,7 +62,10 @@ def tables(results: Results) -> list[Table]:
     found = [_start_up(results), _peers(results), _sleepy(results)] if results.timings else []
     found += [_tail(results)] if results.tails else []
     found += overheads.comfyui_tables(results.overheads) if results.overheads else []
-    return [*found, *overheads.replicate_tables(results.lags)] if results.lags else found
+    found += overheads.replicate_tables(results.lags) if results.lags else []
+    found += sheet_tables.tables(results.sheets) if results.sheets else []
+    found += batch_tables.tables(results.batches) if results.batches else []
+    return [*found, _spread(results.spread)] if results.spread else found
 
 
 def about(results: Results) -> list[str]:
@@ -69,7 +81,24 @@ def about(results: Results) -> list[str]:
     ]
     found += _about_commands(results.rounds) if results.timings else []
     found += overheads.about_comfyui() if results.overheads else []
-    return [*found, *overheads.about_replicate()] if results.lags else found
+    found += overheads.about_replicate() if results.lags else []
+    found += sheet_tables.about() if results.sheets else []
+    return [*found, *batch_tables.about()] if results.batches else found
+
+
+def _spread(spread: Spread) -> Table:
+    low, high = min(spread.seconds), max(spread.seconds)
+    met = "met" if spread.ratio <= SPREAD_TARGET else "MISSED"
+    row = (
+        f"3 resources × 6 cells of 200 ms ({len(spread.seconds)} rounds)",
+        f"{spread.ideal:.2f}",
+        f"{spread.ratio * spread.ideal:.2f}",
+        f"{low:.2f}..{high:.2f}",
+        f"{spread.ratio:.2f}",
+        f"≤ {SPREAD_TARGET}: {met}",
+    )
+    head = ("comparison", "ideal, s", "s", "min..max", "× ideal", "target")
+    return Table("A comparison's cells, spread over resources", head, [row])
 
 
 def _peers_of(results: Results) -> Iterator[str]:
@@ -124,6 +153,9 @@ def as_json(results: Results) -> dict[str, Any]:
         ],
         "comfyui": [overhead._asdict() for overhead in results.overheads],
         "replicate": [lag._asdict() for lag in results.lags],
+        "scheduling": results.spread._asdict() if results.spread else None,
+        "batches": [batched._asdict() for batched in results.batches],
+        "sheets": [sheets._asdict() for sheets in results.sheets],
         "tails": [tail._asdict() for tail in results.tails],
         "tails_in_new_processes": results.new_processes,
     }

@@ -162,11 +162,14 @@ class App:
             self._instances[name] = make_instance(self.settings, self.catalog, self.context, name)
         return self._instances[name]
 
-    def resolve(self, options: Options) -> tuple[Request, ...]:
-        """The Requests that these Options come to."""
+    def resolve(self, options: Options, *, lenient: bool = False) -> tuple[Request, ...]:
+        """The Requests that these Options come to.
+
+        `lenient`: a size or steps that the backend does not honour are no reason to refuse.
+        """
         from imagen_core.resolve import resolve
 
-        return resolve(options, self.settings, self.instance)
+        return resolve(options, self.settings, self.instance, lenient=lenient)
 
     def target(self, output: str = "") -> Target:
         """Where pictures go: to the path of `--output`, or by the template into a folder."""

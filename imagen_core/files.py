@@ -22,6 +22,9 @@ SUFFIX_BYTES = 16
 NAME_BYTES = 200
 """How long one file name may be, with room for `-99`, `.json` and what a temporary file adds."""
 
+PARTS = ".imagen-*.part"
+"""How temporary files are called, which only a kill leaves behind."""
+
 LONGEST_NAME = 240
 """How long a name may be that somebody typed."""
 
@@ -211,6 +214,26 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Put these bytes there whole, over what was there."""
     with _part(data, path.parent) as part:
         part.replace(path)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold the lock of this file, which is made; False if another process holds it.
+
+    It ends with the process, however that ends. Where there are no such locks nobody is kept off.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no POSIX
+        yield True
+        return
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
 
 
 def image_header(data: bytes) -> Header | None:

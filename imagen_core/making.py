@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from imagen_core.types import About, Request
 
 RESCUE_FOLDER = "rescued"
+UNBEGUN = "cancelled before it began"
 
 
 class Record(Protocol):
@@ -55,11 +56,13 @@ class Making:
         caller: str | None,
         record: Record,
         rescue: Path,
+        load: Callable[[Request], Request] = lambda request: request,
     ) -> None:
         self._instance = instance
         self._target = target
         self._record = record
         self._rescue = rescue
+        self._load = load
         self._lock = threading.RLock()
         self._started = 0.0
         self._abandoned = False
@@ -99,7 +102,7 @@ class Making:
         """Cancelled, and not there to say so itself: it hangs, or it never began."""
         with self._lock:
             if not self._started:
-                self._fail(Cancelled("cancelled before it began"))
+                self._fail(Cancelled(UNBEGUN))
                 return
             self._abandoned = True
             waited = f"did not react within {seconds:g} s" if seconds else "was not waited for"
@@ -143,7 +146,7 @@ class Making:
         self.note(Note(step="generate", text=text, warning=True))
 
     def _consume(self, emit: Callable[[Event], None], cancel: threading.Event) -> None:
-        events = self._instance.backend.generate(self.run.request)
+        events = self._instance.backend.generate(self._load(self.run.request))
         late = False
         try:
             for event in events:
@@ -282,6 +285,20 @@ def name_values(request: Request, moment: files.Moment, draft: Output) -> dict[s
         "seed": draft.seed,
         "backend": request.backend,
         "ext": extension(draft.mime),
+    }
+
+
+def expected_values(request: Request, about: About) -> dict[str, Any]:
+    """The same, of a picture that is made now, as far as they can be told beforehand."""
+    moment = files.Moment.now()
+    asked = request.params.get("format") or request.params.get("output_format")
+    return {
+        "date": moment.date,
+        "time": moment.time,
+        "slug": files.slugify(request.typed_prompt),
+        "seed": request.seed,
+        "backend": request.backend,
+        "ext": extension(files.SUFFIXES.get(f".{asked}", about.mime)),
     }
 
 

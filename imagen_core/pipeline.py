@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
-from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
 from imagen_core import files
+from imagen_core.crew import (
+    GRACE_SECONDS,
+    SIDE_BY_SIDE as SIDE_BY_SIDE,
+    THREAD_NAME as THREAD_NAME,
+    Crew,
+)
 from imagen_core.errors import told
 from imagen_core.making import RESCUE_FOLDER, Making
 from imagen_core.specs import Phase
-from imagen_core.types import Done, Event, Image, Note, Run
+from imagen_core.types import Done, Event, Note, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -24,15 +26,6 @@ if TYPE_CHECKING:
     from imagen_core.ledger import Ledger
     from imagen_core.protocols import Instance
     from imagen_core.types import Request
-
-SIDE_BY_SIDE = 4
-"""How many makings run at once on backends that name no resource."""
-GRACE_SECONDS = 10.0
-"""How long a backend has to react to cancelling."""
-TICK_SECONDS = 0.1
-THREAD_NAME = "imagen-making"
-JOIN_SECONDS = 1.0
-"""How long a cancelled thread is waited for; one that hangs ends with the process."""
 
 Item = Event | Run | Note
 
@@ -83,18 +76,26 @@ class Pipeline:
         return _with(done, notes)
 
     def each(
-        self, requests: Sequence[Request], target: files.Target, cancel: threading.Event
+        self,
+        requests: Sequence[Request],
+        target: files.Target | Callable[[Request], files.Target],
+        cancel: threading.Event,
+        *,
+        enough: Callable[[int], bool] = lambda failed: False,  # noqa: ARG005
+        load: Callable[[Request], Request] = lambda request: request,
     ) -> Generator[tuple[Request, Item], None, None]:
         """Events as they happen, and each Run when its pictures and sidecars are on disk.
 
         Requests for one resource run one after the other, different resources side by side.
         After a Run come the Notes of its `publish` steps, which run when the next item is asked
-        for. Setting `cancel` ends what is running; each Request has its Run all the same.
+        for. Setting `cancel` ends what is running, and once `enough`, which is told how many have
+        failed, says so, nothing new begins; each Request has its Run all the same. `load` makes
+        the Request that the backend gets at the last moment, so that not all input images need
+        be in memory at once.
         """
-        files.prepare(target)
-        crew = _Crew(cancel, self._grace, finish=self._finish)
-        for index, request in enumerate(requests):
-            crew.add(self._making(request, target.nth(index)))
+        crew = Crew(cancel, self._grace, finish=self._finish, enough=enough)
+        for request, place in zip(requests, _places(requests, target), strict=True):
+            crew.add(self._making(request, place, load))
         crew.start()
         try:
             for making, event in crew.events():
@@ -112,11 +113,20 @@ class Pipeline:
         finally:
             crew.stop()
 
+    def complete(self, run: Run) -> Run:
+        """See a Run through its steps whose process ended before they ran, or while they did."""
+        notes = self._run_steps("record", _done(run), self._on_error)
+        run = _with(run, [*notes, *self._run_steps("publish", _done(run), self._on_error)])
+        self._record(run, finished=True)
+        return run
+
     def show(self, runs: Sequence[Run], paths: Sequence[str]) -> list[Note]:
         """The steps that come once for a whole command."""
         return self._run_steps("show", Done(runs=tuple(runs), paths=tuple(paths)), self._on_error)
 
-    def _making(self, request: Request, target: files.Target) -> Making:
+    def _making(
+        self, request: Request, target: files.Target, load: Callable[[Request], Request]
+    ) -> Making:
         return Making(
             request,
             self._instance(request.backend),
@@ -124,6 +134,7 @@ class Pipeline:
             caller=self._caller,
             record=self._record,
             rescue=self._rescue,
+            load=load,
         )
 
     def _finish(self, making: Making) -> None:
@@ -173,100 +184,17 @@ class Pipeline:
             self._ledger_problem = f"{error}; this run is not recorded"
 
 
-class _Crew:
-    """The threads that drive makings: one a resource, a few for those without one."""
-
-    def __init__(
-        self, cancel: threading.Event, grace: float, *, finish: Callable[[Making], None]
-    ) -> None:
-        self._cancel = cancel
-        self._grace = grace
-        self._finish = finish
-        self._lanes: dict[str | None, deque[Making]] = {}
-        self._queue: SimpleQueue[tuple[Making, Event | None]] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._open: list[Making] = []
-        self._deadline = 0.0
-
-    def add(self, making: Making) -> None:
-        self._lanes.setdefault(making.resource, deque()).append(making)
-        self._open.append(making)
-
-    def start(self) -> None:
-        for resource, lane in self._lanes.items():
-            for _ in range(1 if resource is not None else min(SIDE_BY_SIDE, len(lane))):
-                thread = threading.Thread(
-                    target=self._work, args=(lane,), name=THREAD_NAME, daemon=True
-                )
-                self._threads.append(thread)
-                thread.start()
-
-    def events(self) -> Iterator[tuple[Making, Event | None]]:
-        """What happens, in order; None says that a making is over."""
-        while self._open:
-            try:
-                making, event = self._queue.get(timeout=TICK_SECONDS)
-            except Empty:
-                if self._overdue():
-                    yield from self._give_up(self._grace)
-                continue
-            if making in self._open:
-                if event is None:
-                    self._open.remove(making)
-                yield making, event
-
-    def stop(self) -> None:
-        """End what is still running."""
-        if self._open:
-            self._cancel.set()
-            for _ in self.events():
-                pass
-        for thread in self._threads:
-            thread.join(JOIN_SECONDS if self._cancel.is_set() else None)
-
-    def leave(self) -> None:
-        """End at once, and wait for nobody: what still runs ends with the process."""
-        self._cancel.set()
-        for _ in self._give_up(0):
-            pass
-        self._threads.clear()
-
-    def _overdue(self) -> bool:
-        """Whether the grace after cancelling is over."""
-        if not self._cancel.is_set():
-            return False
-        self._deadline = self._deadline or time.monotonic() + self._grace
-        return time.monotonic() > self._deadline
-
-    def _give_up(self, seconds: float) -> Iterator[tuple[Making, Event | None]]:
-        for lane in self._lanes.values():
-            lane.clear()
-        while self._open:
-            making = self._open.pop(0)
-            making.give_up(seconds)
-            self._finish(making)
-            yield making, None
-
-    def _work(self, lane: deque[Making]) -> None:
-        while True:
-            try:
-                making = lane.popleft()
-            except IndexError:
-                return
-            try:
-                if self._cancel.is_set():
-                    making.give_up(0)
-                else:
-                    making.drive(partial(self._emit, making), self._cancel)
-                self._finish(making)
-            finally:
-                self._queue.put((making, None))
-
-    def _emit(self, making: Making, event: Event) -> None:
-        if isinstance(event, Image):
-            # It is on disk; its bytes would only pile up where the consumer is slow.
-            event = replace(event, data=b"")
-        self._queue.put((making, event))
+def _places(
+    requests: Sequence[Request], target: files.Target | Callable[[Request], files.Target]
+) -> list[files.Target]:
+    """Where each picture is to go; every folder is there and can be written to."""
+    if isinstance(target, files.Target):
+        files.prepare(target)
+        return [target.nth(index) for index in range(len(requests))]
+    places = [target(request) for request in requests]
+    for place in dict.fromkeys(places):
+        files.prepare(place)
+    return places
 
 
 def _checked(note: object) -> Note:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from imagen_core.errors import ImagenError
-from imagen_core.types import About, Cost, Event, Options, Paths, Request, Status, UsageRow
+from imagen_core.types import About, Cost, Event, Options, Paths, Request, Run, Status, UsageRow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,12 +114,32 @@ class Bar(Protocol):
         """Show what the making with this id reports."""
         ...
 
+    def say(self, text: str) -> None:
+        """Show this from now on, in place of what the makings report."""
+        ...
+
     def finish(self, key: str) -> None:
         """That making is over."""
         ...
 
     def hide(self) -> None:
         """Take the bar away."""
+        ...
+
+
+class Board(Protocol):
+    """Shows several makings, each in a line of its own."""
+
+    def take(self, key: str, event: Event) -> None:
+        """Show what the making with this id reports."""
+        ...
+
+    def finish(self, key: str, run: Run) -> None:
+        """That making is over."""
+        ...
+
+    def hide(self) -> None:
+        """Take the lines away."""
         ...
 
 
@@ -161,6 +181,10 @@ class Console(Protocol):
         """A progress bar over so many makings."""
         ...
 
+    def board(self, names: Mapping[str, str]) -> Board:
+        """A live line for each of these makings, by its id."""
+        ...
+
 
 class App(Protocol):
     """What a plugin's command gets as `ctx.obj`."""
@@ -181,8 +205,11 @@ class App(Protocol):
         """The configured backend of that name."""
         ...
 
-    def resolve(self, options: Options) -> tuple[Request, ...]:
-        """The Requests that these Options come to."""
+    def resolve(self, options: Options, *, lenient: bool = False) -> tuple[Request, ...]:
+        """The Requests that these Options come to.
+
+        `lenient`: a size or steps that the backend does not honour are no reason to refuse.
+        """
         ...
 
     def target(self, output: str = "") -> Target:

@@ -7,7 +7,6 @@ import random
 import re
 import stat
 import unicodedata
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from imagen_core.blocks import nearest, suggestion
 from imagen_core.config import Style
 from imagen_core.errors import UsageError
 from imagen_core.files import expand_home
-from imagen_core.types import MAX_SEED, InputImage, Options, Param, Request, Text
+from imagen_core.types import MAX_SEED, InputImage, Options, Param, Request, Text, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,19 +44,26 @@ FLAGS = {
 
 
 def resolve(
-    options: Options, settings: Settings, instance: Callable[[str], Instance]
+    options: Options,
+    settings: Settings,
+    instance: Callable[[str], Instance],
+    *,
+    lenient: bool = False,
 ) -> tuple[Request, ...]:
-    """The Requests that these Options come to; whatever makes no sense is a UsageError."""
+    """The Requests that these Options come to; whatever makes no sense is a UsageError.
+
+    `lenient`: a size or steps that the backend does not honour are no reason to refuse.
+    """
     name = options.backend or settings.default_backend()
     backend = instance(name).backend
     about = backend.about
-    _refuse_what_is_not_honoured(name, options, about)
+    _refuse_what_is_not_honoured(name, options, about, lenient=lenient)
     style = _style(options.style, settings)
     _check_texts(options, style)
     width, height = parse_size(options.size or about.size or DEFAULT_SIZE)
     seeds = _seeds(options.seed or about.seed or 0, options.count)
     first = Request(
-        id=str(uuid.uuid4()),
+        id=new_id(),
         prompt=style.prompt.replace("{prompt}", options.prompt),
         typed_prompt=options.prompt,
         negative=", ".join(text for text in (style.negative, options.negative) if text),
@@ -71,7 +77,7 @@ def resolve(
         images=tuple(read_image(Path(path)) for path in options.images),
     )
     backend.check(first)
-    others = (replace(first, id=str(uuid.uuid4()), seed=seed) for seed in seeds[1:])
+    others = (replace(first, id=new_id(), seed=seed) for seed in seeds[1:])
     return (first, *others)
 
 
@@ -191,14 +197,16 @@ def _from_json(value: Any) -> Any:
         return str(value)
 
 
-def _refuse_what_is_not_honoured(name: str, options: Options, about: About) -> None:
+def _refuse_what_is_not_honoured(
+    name: str, options: Options, about: About, *, lenient: bool
+) -> None:
     """What was typed and would be dropped is refused before anything is spent."""
     for field, typed in (
         ("size", options.size),
         ("steps", options.steps),
         ("images", options.images),
     ):
-        if typed and field not in about.honours:
+        if typed and field not in about.honours and not (lenient and field != "images"):
             what = "takes no input images" if field == "images" else f"does not honour --{field}"
             flag = "--image" if field == "images" else f"--{field}"
             raise UsageError(f"the backend '{name}' {what}", hint=f"leave out {flag}")
@@ -218,10 +226,15 @@ def _seeds(first: int, count: int) -> range:
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"the count is 1 to {MAX_COUNT}, got {count}")
     _at_least("seed", first, 0)
-    first = first or random.SystemRandom().randint(1, DRAWN_SEEDS - count + 1)
+    first = first or draw_seed(count)
     if first + count - 1 > MAX_SEED:
         raise UsageError(f"seeds go up to {MAX_SEED}; {first + count - 1} is too large")
     return range(first, first + count)
+
+
+def draw_seed(count: int = 1) -> int:
+    """A seed from which so many consecutive ones can be taken."""
+    return random.SystemRandom().randint(1, DRAWN_SEEDS - count + 1)
 
 
 def _at_least(what: str, value: int, least: int) -> int:

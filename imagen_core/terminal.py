@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from imagen_core.board import Board
     from imagen_core.errors import ImagenError
     from imagen_core.types import Event
 
@@ -40,7 +41,7 @@ class Terminal:
         self.quiet = False
         self.debug = self._environment.get("IMAGEN_DEBUG", "") not in ("", "0")
         self.out_problem = ""
-        self._bar: Bar | None = None
+        self._bar: Bar | Board | None = None
 
     @property
     def draws(self) -> bool:
@@ -145,6 +146,13 @@ class Terminal:
         self._bar = Bar(self, total)
         return self._bar
 
+    def board(self, names: Mapping[str, str]) -> Board:
+        """A live line for each of these makings, by its id."""
+        from imagen_core.board import Board
+
+        self._bar = board = Board(self, names)
+        return board
+
     @property
     def _dumb(self) -> bool:
         return self._environment.get("TERM") == "dumb"
@@ -181,6 +189,7 @@ class Bar:
         self._finished = 0
         self._fractions: dict[str, float] = {}
         self._text = ""
+        self._said = ""
         self._started = time.monotonic()
         self._drawn = 0.0
         self._visible = False
@@ -198,6 +207,10 @@ class Bar:
             self._fractions[key] = 1.0
         if time.monotonic() - self._drawn >= FRAME_SECONDS:
             self._draw()
+
+    def say(self, text: str) -> None:
+        """Show this from now on, in place of what the makings report."""
+        self._said = text
 
     def finish(self, key: str) -> None:
         """One making is over."""
@@ -221,7 +234,8 @@ class Bar:
         full = int(share * width)
         bar = self._terminal.styled("█" * full, "36") + "░" * (width - full)
         count = f" {self._finished}/{self._total}" if self._total > 1 else ""
-        tail = f"{share:4.0%}{count}  {self._drawn - self._started:.1f} s  {printable(self._text)}"
+        text = printable(self._said or self._text)
+        tail = f"{share:4.0%}{count}  {self._drawn - self._started:.1f} s  {text}"
         room = self._terminal.width - width - 4
         self._terminal.draw(f"\r {bar} {tail[: max(room, 0)]}\x1b[K")
         self._visible = True

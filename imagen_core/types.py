@@ -15,6 +15,13 @@ SCHEMA = 1
 MAX_SEED = 2**63 - 1
 
 
+def new_id() -> str:
+    """An id for a making that nothing else has."""
+    import uuid
+
+    return str(uuid.uuid4())
+
+
 class Text(str):
     """A parameter's value as typed on a command line: JSON where it parses, else text."""
 

@@ -86,6 +86,16 @@ def parse(text: str, file: str) -> Document:
     return _sound(_examined(text, file))
 
 
+def read_list(text: str, file: str) -> tuple[list[Any], Document]:
+    """The items of a YAML text whose top level is a list, with their lines and their problems."""
+    root = _compose(text, file)
+    reader = _Reader(file)
+    data = reader.value(root, ()) if root else []
+    if data is not None and not isinstance(data, list):
+        raise ConfigError("expected a list", file=file, line=reader.lines[()])
+    return data or [], Document(file=file, lines=reader.lines, problems=tuple(reader.problems))
+
+
 def _sound(document: Document) -> Document:
     if document.problems:
         raise ConfigErrors.of(document.problems)

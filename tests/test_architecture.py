@@ -26,18 +26,33 @@ LAYERS = (
         "config",
         "files",
         "database",
+        "glyphs",
         "http",
         "known",
         "mock_art",
         "png",
+        "png_stream",
+        "script",
         "sound",
+        "thumbnail",
+        "unifont",
     ),
-    ("ledger", "jobs", "sidecar", "mock", "sheet", "usage"),
-    ("plugins", "discovery", "builtin", "resolve", "making"),
+    ("ledger", "jobs", "sidecar", "comparison", "report", "mock", "sheet", "sheet_plan", "usage"),
+    (
+        "plugins",
+        "discovery",
+        "builtin",
+        "resolve",
+        "making",
+        "crew",
+        "rows",
+        "wildcards",
+        "leftovers",
+    ),
     ("pipeline", "index", "instances", "checks", "sample"),
-    ("compare", "batch", "worker"),
+    ("compare", "overview", "batch", "batch_state", "drafting", "tally", "worker"),
     ("app", "context"),
-    ("terminal",),
+    ("terminal", "board"),
     ("cli",),
 )
 """A module imports from earlier groups, and from those of its own group."""
@@ -45,7 +60,10 @@ LAYERS = (
 ROOMS = {
     "click": {"cli", "terminal"},
     "sqlite3": {"database"},
-    "PIL": {"sheet", "sound", "mock", "mock_art", "testing"},
+    "PIL": {
+        *("sheet", "sound", "mock", "mock_art", "testing"),
+        *("glyphs", "png_stream", "thumbnail", "unifont"),
+    },
     "httpx": {"http"},
     "yaml": {"yaml_file"},
     "pluggy": {"hookspecs", "discovery"},
@@ -170,7 +188,8 @@ def test_known_agrees_with_the_core() -> None:
     from imagen_core import builtin, known, ledger
 
     core = {name for name, what in known.COMMANDS.items() if what.distribution == known.CORE}
-    files = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - {"__init__", "shared", "plan"}
+    inner = {"__init__", "shared", "options", "plan", "compare_plan", "batch_run"}
+    files = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - inner
     assert core == files
     assert {spec.name for spec in builtin.imagen_commands()} == core
     for switch in (builtin.SIDECAR, ledger.SWITCH):

@@ -41,7 +41,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_commands_are_offered() -> None:
-    assert complete("imagen co") == ["plain,config", "plain,completion"]
+    assert complete("imagen co") == ["plain,compare", "plain,config", "plain,completion"]
 
 
 def test_zsh_and_fish_get_the_help_too() -> None:

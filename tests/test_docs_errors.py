@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import click
 import httpx
+import msgspec
 import pytest
 from msgspec import Struct
 
@@ -32,6 +33,7 @@ from imagen_core import (
     Event,
     Image,
     ImagenError,
+    Options,
     Progress,
     Request,
     StoreSpec,
@@ -40,8 +42,10 @@ from imagen_core import (
 )
 from imagen_core.app import App
 from imagen_core.cli import run
+from imagen_core.compare import at_work
+from imagen_core.comparison import planned, save
 from imagen_core.errors import ERRORS
-from imagen_core.files import Target
+from imagen_core.files import Moment, Target
 from imagen_core.ledger import Ledger
 from imagen_core.pipeline import Pipeline
 from imagen_core.protocols import Instance
@@ -81,12 +85,22 @@ class OddBackend(Backend):
 
     @property
     def about(self) -> About:
-        fields: dict[str, frozenset[Field]] = {"images": frozenset({"images"})}
+        takes_images: frozenset[Field] = frozenset({"images"})
+        fields = dict.fromkeys(("images", "turning"), takes_images)
         fixed = "64x64" if self.how == "fixed" else ""
         return About(model="odd", size=fixed, honours=fields.get(self.how, frozenset({"seed"})))
 
+    @property
+    def resource(self) -> None:  # type: ignore[override]
+        """Asked for when the images are checked, and before a making begins."""
+        if self.how == "turning":
+            with Path("turning.png").open("ab") as image:
+                image.write(b".")
+
     def generate(self, request: Request) -> Generator[Event, None, None]:
         yield Progress(fraction=0.0)
+        if self.how == "stop" and request.seed == 1:
+            os.kill(os.getpid(), signal.SIGINT)
         if self.how == "nothing" or (self.how == "some" and request.seed % 2):
             return
         if self.how == "vanish":
@@ -206,6 +220,32 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
     return prepare
 
 
+def rows(text: str | bytes, args: str = "", *, name: str = "rows.csv", config: str = "") -> Case:
+    """A batch of these rows."""
+    data = text.encode() if isinstance(text, str) else text
+    return Case(f"batch {{folder}}/{name} {args}", config, prepare=write(name, data))
+
+
+def batch_before(*, spoil: Callable[[Path], object]) -> Callable[[Path], object]:
+    """A batch of one row is made, and then something happens to it."""
+
+    def prepare(folder: Path) -> None:
+        (folder / "rows.txt").write_text("cat", encoding="utf-8")
+        assert tell(Case(f"batch {folder}/rows.txt"), folder).exit_code == 0
+        spoil(folder)
+
+    return prepare
+
+
+def lose_pictures(folder: Path) -> None:
+    for path in (folder / "pictures").glob("*.png"):
+        path.unlink()
+
+
+def spoil_plan(folder: Path) -> None:
+    (folder / "pictures" / "rows.batch.json").write_text("{}", encoding="utf-8")
+
+
 def sidecar_in_the_way(folder: Path) -> None:
     (folder / "pictures" / "x.png.json").mkdir(parents=True)
 
@@ -259,6 +299,32 @@ CASES = {
     "the parameter … is one of …; got '…'": Case("generate cat -p format=gif"),
     "the parameter … is at least …; got …": Case("generate cat -p delay_ms=-1"),
     "the backend '…' takes no input images": Case("generate cat --image cat.png"),
+    "a prompt is needed": Case("compare --models mock"),
+    "name the backends to compare": Case("compare cat"),
+    "the model … is named twice": Case("compare cat --models mock,mock"),
+    "the seed … is named twice": Case("compare cat --models mock --seeds 1,1"),
+    "'…' is no seed": Case("compare cat --models mock --seeds x"),
+    "the seeds '…' are out of range": Case("compare cat --models mock --seeds 9..2"),
+    "'…' are … seeds": Case("compare cat --models mock --seeds 1..999"),
+    "… models with … seeds are … cells, and 400 are the most": Case(
+        "compare cat --models mock,a --seeds 1..300",
+        config="backends: {a: {type: mock}}",
+    ),
+    "--columns is 0 to 40, got …": Case("compare cat --models mock --columns 99"),
+    "a comparison that is resumed has its prompt and its options": Case(
+        "compare cat --resume {folder}"
+    ),
+    "… has no compare.json": Case("compare --resume {folder}"),
+    "… can't be read: …": Case("compare --resume {folder}", prepare=write("compare.json", b"{")),
+    "… is of another kind, or of a newer imagen (schema …)": Case(
+        "compare --resume {folder}",
+        prepare=lambda folder: save(
+            folder,
+            msgspec.structs.replace(
+                planned(Options(prompt="cat"), ["mock"], [1], Moment.now()), schema=9
+            ),
+        ),
+    ),
     "the backend '…' does not honour --…": Case("generate cat --backend x --steps 9", odd("fine")),
     "cannot read the input image …: …": Case(
         "generate cat --backend x --image none.png", odd("images")
@@ -267,6 +333,55 @@ CASES = {
         "generate cat --backend x --image {folder}/note.txt",
         odd("images"),
         prepare=write("note.txt", b"no picture"),
+    ),
+    "cannot read the rows of …: …": Case("batch none.txt"),
+    "… has no rows": rows("# nothing", name="rows.txt"),
+    "… is not UTF-8 (byte …)": rows(b"\xff"),
+    "…:1: …: unknown column; …": rows("promt\ncat"),
+    "…:1: …: stands twice in the header": rows("prompt,prompt\ncat,cat"),
+    "…:1: …: the columns of a CSV are separated by commas, not by ';'": rows("prompt;seed\ncat;1"),
+    "…:2: row 1: has … cells, where the header has …": rows("prompt\na cat, asleep"),
+    "…:…: not CSV: …": rows('prompt\n"cat'),
+    "…:1: row 1: not JSON: …": rows("{", name="rows.jsonl"),
+    "…:1: row 1: expected an object or a text, got …": rows("5", name="rows.jsonl"),
+    "…:1: expected a list": rows("prompt: cat", name="rows.yaml"),
+    "…:1: row 1, prompt: is missing": rows('{"seed": 1}', name="rows.jsonl"),
+    "…:1: row 1, …: expected …, got …": rows('{"prompt": "a", "seed": "b"}', name="rows.jsonl"),
+    "…:1: row 1, images: 'image' and 'images' are the same; give one of them": rows(
+        '{"prompt": "a", "image": "b", "images": "b"}', name="rows.jsonl"
+    ),
+    "…:1: row 1, …: …; …": rows('{"prompt": "a", "size": "big"}', name="rows.jsonl"),
+    "…:2: row 2, output: is that of row 1, too": rows(
+        '{"prompt": "a", "output": "x"}\n{"prompt": "b", "output": "x"}', name="rows.jsonl"
+    ),
+    "…: row 1: its choices come to … prompts; 10000 is the most": rows(
+        "{a|b|c}" * 9, "--expand all", name="rows.txt"
+    ),
+    "…: row 1: more than 50 braces stand inside each other": rows(
+        "{a|" * 60 + "}" * 60, name="rows.txt"
+    ),
+    "the name '…' is no file name": rows("prompt\ncat", "--name a/b"),
+    "the batch '…' in … was begun otherwise: …": Case(
+        "batch {folder}/rows.txt --seed 5", prepare=batch_before(spoil=lose_pictures)
+    ),
+    "the plan … can't be read: …": Case(
+        "batch {folder}/rows.txt", prepare=batch_before(spoil=spoil_plan)
+    ),
+    "… pictures are gone or changed, and are made again": Case(
+        "batch {folder}/rows.txt", prepare=batch_before(spoil=lose_pictures)
+    ),
+    "row …: an input image has changed since it was checked": Case(
+        "batch {folder}/rows.jsonl",
+        odd("turning"),
+        prepare=lambda folder: (
+            (folder / "turning.png").write_bytes(PNG_HEAD),
+            (folder / "rows.jsonl").write_text(
+                '{"prompt": "a", "backend": "x", "image": "turning.png"}'
+            ),
+        ),
+    ),
+    "interrupted: … of … are done": rows(
+        "prompt\ncat", "--backend x --seed 1 --repeat 500", config=odd("stop")
     ),
     "the input image … is not a regular file": Case(
         "generate cat --backend x --image {folder}", odd("images")
@@ -548,7 +663,40 @@ def told_outside(folder: Path, *args: str, stdout: IO[str] | None = None) -> Tol
     return Told(done.returncode, set(), done.stderr.splitlines())
 
 
+def in_a_folder_that_is_taken(folder: Path) -> Told:
+    comparison = planned(Options(prompt="cat"), ["mock"], [1], Moment.now())
+    save(folder, comparison)
+    with at_work(folder):
+        return tell(Case("compare --resume {folder}"), folder)
+
+
+def batch_that_is_taken(folder: Path) -> Told:
+    fcntl = pytest.importorskip("fcntl")
+    (folder / "pictures").mkdir()
+    (folder / "rows.txt").write_text("cat", encoding="utf-8")
+    with (folder / "pictures" / "rows.batch.jsonl").open("a", encoding="utf-8") as taken:
+        fcntl.flock(taken, fcntl.LOCK_EX)
+        return tell(Case(f"batch {folder}/rows.txt"), folder)
+
+
+def full_results(folder: Path) -> Told:
+    """The results of a batch may grow no more."""
+    resource = pytest.importorskip("resource")
+    batch_before(spoil=lose_pictures)(folder)
+    with (folder / "pictures" / "rows.batch.jsonl").open("a", encoding="utf-8") as results:
+        results.write("\n" * 2**21)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    try:
+        return tell(Case(f"batch {folder}/rows.txt"), folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 OTHER_CASES: dict[str, Callable[[Path], Told]] = {
+    "batch: cannot write …: …": full_results,
+    "the batch '…' in … is being made by another process": batch_that_is_taken,
+    "another imagen is at work in …": in_a_folder_that_is_taken,
     "could not write to standard output: …": full_disk,
     "cannot write to the folder …: Permission denied": locked_folder,
     "cancelled before it began": cancelled_before,

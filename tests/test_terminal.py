@@ -16,6 +16,8 @@ import pytest
 
 from imagen_core import CredentialsError, Image, Preview, Progress, UnavailableError
 from imagen_core.terminal import Terminal, printable
+from imagen_core.types import Failure, Run
+from scripted import request
 
 if TYPE_CHECKING:
     from imagen_core import ImagenError
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
 HOSTILE = "a\x1b[2Jb\rc\x07d\x9b31me\u202ef\udcffg"
 WRITTEN_OUT = "a\\x1b[2Jb\\rc\\x07d\\x9b31me\\u202ef\\udcffg"
 STEP = Progress(fraction=0.5, message="sampling", step=2, steps=4)
+
+
+RUN_THAT_FAILED = Run(
+    id="r1",
+    started_at="2026-05-08",
+    request=request(),
+    failure=Failure(code="unavailable", message="it is away"),
+)
 
 
 class Screen(StringIO):
@@ -179,6 +189,29 @@ def test_colour_is_for_terminals_that_welcome_it(
 
     label = "\x1b[31;1merror:\x1b[0m" if coloured else "error:"
     assert it.err.getvalue() == f"imagen: {label} no\n"
+
+
+def test_board_has_a_line_for_each_making() -> None:
+    streams = on(Screen, Screen)
+    board = streams.terminal.board({"1": "mock 7", "2": "flux 7"})
+
+    board.take("1", Progress(step=3, steps=4))
+    board.finish("2", RUN_THAT_FAILED)
+    board.hide()
+
+    shown = re.sub(r"\x1b\[[0-9;]*[mKJA]", "", streams.written[1])
+    assert " mock 7  step 3/4  0." in shown
+    assert " flux 7  failed: it is away\n" in shown
+
+
+def test_board_draws_nothing_on_a_pipe() -> None:
+    streams = on()
+    board = streams.terminal.board({"1": "mock 7"})
+
+    board.take("1", Progress(step=3, steps=4))
+    board.hide()
+
+    assert streams.written == ("", "")
 
 
 def test_bar_shows_share_step_and_message() -> None:

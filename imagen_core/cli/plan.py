@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from imagen_core import files
 from imagen_core.config import Origin, Value
-from imagen_core.making import extension, ignored
+from imagen_core.making import expected_values, ignored
 from imagen_core.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from imagen_core.app import App
-    from imagen_core.types import About, Request
+    from imagen_core.types import Request
 
 
 def origins(app: App, target: files.Target, *, backend: str, output: str) -> dict[str, Value]:
@@ -75,15 +75,6 @@ def _lines(
 def _plan(app: App, request: Request, target: files.Target) -> dict[str, Any]:
     instance = app.instance(request.backend)
     about = instance.backend.about
-    moment = files.Moment.now()
-    values = {
-        "date": moment.date,
-        "time": moment.time,
-        "slug": files.slugify(request.typed_prompt),
-        "seed": request.seed,
-        "backend": request.backend,
-        "ext": extension(_expected_mime(request.params, about)),
-    }
     cost = instance.backend.estimate(request)
     return {
         "backend": request.backend,
@@ -97,17 +88,11 @@ def _plan(app: App, request: Request, target: files.Target) -> dict[str, Any]:
         "seed": request.seed,
         "params": request.params,
         "images": [image.name for image in request.images],
-        "path": str(target.free(values)),
+        "path": str(target.free(expected_values(request, about))),
         "cost_usd_estimate": cost.usd if cost else None,
         "cost": f"{cost.usd:g} USD ({cost.basis})" if cost else "unknown",
         "warnings": [*ignored(request, about), *instance.backend.remarks(request)],
     }
-
-
-def _expected_mime(params: Mapping[str, Any], about: About) -> str:
-    """The type that the picture will have, as far as it can be told beforehand."""
-    asked = params.get("format") or params.get("output_format")
-    return files.SUFFIXES.get(f".{asked}", about.mime)
 
 
 def _text(value: object) -> str:

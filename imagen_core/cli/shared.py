@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from imagen_core.files import Target
     from imagen_core.types import Note, Request, Run
 
+STDIN = "-"
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
 
@@ -95,20 +97,31 @@ def _ending(signal: Any) -> list[int]:
 
 @contextlib.contextmanager
 def cancelled_by_signals(
-    cancel: threading.Event, tell: Callable[[str], None] | None = None
+    cancel: threading.Event,
+    tell: Callable[[str], None] | None = None,
+    *,
+    drain: threading.Event | None = None,
 ) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and a closed terminal set `cancel`; a second one interrupts at once."""
+    """Let Ctrl-C, SIGTERM and a closed terminal set `cancel`; a second one interrupts at once.
+
+    With `drain` the first of them sets that, and the others come one later.
+    """
     import signal
 
     def handle(number: int, _: object) -> None:
         if cancel.is_set():
             raise KeyboardInterrupt
-        cancel.set()
+        if drain is None or drain.is_set():
+            cancel.set()
+            text = "cancelling; press Ctrl-C again to stop at once"
+        else:
+            drain.set()
+            text = "finishing what is running; press Ctrl-C again to cancel it"
         signal.signal(number, handle)
         # A handler may come in the midst of another write to the same stream.
         with contextlib.suppress(RuntimeError):
             if tell:
-                tell("cancelling; press Ctrl-C again to stop at once")
+                tell(text)
 
     before = {}
     try:
@@ -156,7 +169,7 @@ def _make(
     # Only a Terminal draws; another console has nobody at the keys.
     tell = app.console.info if getattr(app.console, "draws", False) else None
     there: dict[str, str] = {}
-    with cancelled_by_signals(cancel, tell), _telling_what_is_left(app, there):
+    with cancelled_by_signals(cancel, tell), telling_what_is_left(app, there):
         for request, item in pipeline.each(requests, target, cancel):
             if isinstance(item, Accepted):
                 there[request.id] = f"'{request.backend}' on {item.remote_id}"
@@ -164,21 +177,41 @@ def _make(
                 there.pop(request.id, None)
                 bar.finish(request.id)
                 _print_notes(app, item, runs)
-                _print_outputs(app, item, relative=relative)
+                print_outputs(app, item, relative=relative)
                 _print_failure(app, item, runs)
                 runs.append(item)
             elif isinstance(item, Note):
-                _print_note(app, item)
+                print_note(app, item)
             else:
                 bar.take(request.id, item)
     bar.hide()
     for note in pipeline.show(runs, [o.path for run in runs for o in run.outputs]):
-        _print_note(app, note)
+        print_note(app, note)
     return runs
 
 
+def read_prompt(prompt: str) -> str:
+    """The prompt as typed; `-` is standard input."""
+    return _read_stdin() if prompt == STDIN else prompt
+
+
+def _read_stdin() -> str:
+    from imagen_core.errors import UsageError
+
+    if sys.stdin is None:
+        raise UsageError("standard input is closed", hint='imagen generate "a cat"')
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input is not UTF-8 (byte {error.start})") from error
+    text = text.replace("\r\n", "\n").rstrip("\n")
+    if not text.strip():
+        raise UsageError("standard input has no prompt", hint='imagen generate "a cat"')
+    return text
+
+
 @contextlib.contextmanager
-def _telling_what_is_left(app: protocols.App, there: Mapping[str, str]) -> Iterator[None]:
+def telling_what_is_left(app: protocols.App, there: Mapping[str, str]) -> Iterator[None]:
     """Whoever does not wait for the end is told what may still be at work."""
     try:
         yield
@@ -193,15 +226,21 @@ def _print_notes(app: protocols.App, run: Run, earlier: list[Run]) -> None:
     said = {(note.step, note.text) for other in earlier for note in other.notes}
     for note in run.notes:
         if (note.step, note.text) not in said:
-            _print_note(app, note)
+            print_note(app, note)
 
 
-def _print_outputs(app: protocols.App, run: Run, *, relative: bool) -> None:
+def print_outputs(
+    app: protocols.App, run: Run, *, relative: bool, about: Mapping[str, Any] | None = None
+) -> None:
+    """Print the path of each picture of a Run, or with `--json` all of it and what is `about` it.
+
+    `relative`: as seen from the working folder.
+    """
     for output in run.outputs:
         if app.console.as_json:
             from imagen_core.sidecar import document
 
-            app.console.json({**document(run, output), "path": output.path})
+            app.console.json({**document(run, output), "path": output.path, **(about or {})})
         else:
             app.console.line(_relative(output.path) if relative else output.path)
 
@@ -222,7 +261,8 @@ def _print_failure(app: protocols.App, run: Run, earlier: list[Run]) -> None:
         app.console.error(run.failure.error(), about)
 
 
-def _print_note(app: protocols.App, note: Note) -> None:
+def print_note(app: protocols.App, note: Note) -> None:
+    """Print a note that is a warning."""
     if note.warning:
         text = note.text if note.step == "generate" else f"{note.step}: {note.text}"
         app.console.warn(text)

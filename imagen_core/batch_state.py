@@ -1,0 +1,187 @@
+"""The state of a batch: its plan, and a line for each making that is finished."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from imagen_core import files
+from imagen_core.errors import ImagenError, UsageError
+from imagen_core.types import SCHEMA, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PLAN_SUFFIX = ".batch.json"
+RESULTS_SUFFIX = ".batch.jsonl"
+
+
+class Planned(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One making of a plan. `prompt`: what the wildcards of its row came to."""
+
+    row: int
+    repeat: int
+    id: str
+    seed: int
+    prompt: str = ""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What a batch is to make, drawn up once. `repeat` counts the makings of a row."""
+
+    schema: int = SCHEMA
+    source: str
+    sha256: str
+    flags: dict[str, Any]
+    folder: str
+    created_at: str
+    makings: tuple[Planned, ...]
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """A picture as it was when it was finished."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """A line of the results; the last one of an id counts."""
+
+    row: int
+    repeat: int
+    id: str
+    status: Literal["done", "failed"]
+    backend: str
+    seed: int
+    prompt: str
+    template: str = ""
+    outputs: tuple[Kept, ...] = ()
+    cost_usd_estimate: float | None = None
+    latency_ms: int = 0
+    error: Failure | None = None
+    finished_at: str = ""
+
+
+class State:
+    """The two files of a batch, `NAME.batch.json` and `NAME.batch.jsonl`, in its folder."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        if Path(name).name != name or name.startswith("."):
+            raise UsageError(f"the name '{name}' is no file name", hint="for instance --name cats")
+        self.folder = folder
+        self.name = name
+        self.plan_path = folder / f"{name}{PLAN_SUFFIX}"
+        self.results_path = folder / f"{name}{RESULTS_SUFFIX}"
+        self.unreadable = 0
+        """How many lines of the results say nothing that can be read."""
+        self._descriptor = -1
+        files.check_path(self.results_path)
+
+    def read_plan(self) -> Plan | None:
+        """The plan that is there, if one is."""
+        try:
+            plan = msgspec.json.decode(self.plan_path.read_bytes(), type=Plan)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unreadable(error.strerror or str(error)) from error
+        except msgspec.DecodeError as error:
+            raise self._unreadable(str(error)) from error
+        if plan.schema != SCHEMA:
+            raise self._unreadable("a newer imagen wrote it")
+        return plan
+
+    def _unreadable(self, reason: str) -> UsageError:
+        hint = "--restart makes a new one; pictures stay as they are"
+        return UsageError(f"the plan {self.plan_path} can't be read: {reason}", hint=hint)
+
+    def lock(self, seen: Plan | None) -> None:
+        """Keep other processes off this batch until `close`; `seen` is the plan as it was read."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        try:
+            self._descriptor = os.open(self.results_path, flags, 0o666)
+        except OSError as error:
+            raise UsageError(f"cannot write {self.results_path}: {error.strerror}") from error
+        if not _locked(self._descriptor) or self.peek() != seen:
+            self.close()
+            raise UsageError(
+                f"the batch '{self.name}' in {self.folder} is being made by another process",
+                hint="wait for it, or give this one a name of its own with --name",
+            )
+
+    def peek(self) -> Plan | None:
+        """The plan that is there, if one is that can be read."""
+        with contextlib.suppress(UsageError):
+            return self.read_plan()
+        return None
+
+    def write_plan(self, plan: Plan) -> None:
+        """Put a new plan there, whole; the results of an earlier one are gone."""
+        text = msgspec.json.format(msgspec.json.encode(plan), indent=1)
+        try:
+            files.write_atomically(self.plan_path, text + b"\n")
+            os.ftruncate(self._descriptor, 0)
+        except OSError as error:
+            raise UsageError(f"cannot write {self.plan_path}: {error.strerror}") from error
+
+    def read_results(self) -> dict[str, Result]:
+        """The last result of each making. A line that was cut off by a kill is taken away."""
+        try:
+            data = self.results_path.read_bytes()
+        except OSError:
+            return {}
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data) and self._descriptor >= 0:
+            os.ftruncate(self._descriptor, whole)
+        return {result.id: result for result in self._decoded(data[:whole])}
+
+    def _decoded(self, data: bytes) -> Iterator[Result]:
+        self.unreadable = 0
+        decoder = msgspec.json.Decoder(Result)
+        for line in data.splitlines():
+            try:
+                yield decoder.decode(line)
+            except msgspec.DecodeError:
+                self.unreadable += 1
+
+    def append(self, result: Result) -> None:
+        """Write a line down, in one piece or not at all."""
+        line = msgspec.json.encode(result) + b"\n"
+        before = os.fstat(self._descriptor).st_size
+        try:
+            written = os.write(self._descriptor, line)
+            reason = "" if written == len(line) else "No space left on device"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if reason:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, before)
+            raise ImagenError(f"cannot write {self.results_path}: {reason}")
+
+    def close(self) -> None:
+        """Let others at it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the file is this process's alone now; where nothing can be locked, it is taken so."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True

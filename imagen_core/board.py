@@ -1,0 +1,104 @@
+"""A live line for each of several makings, drawn in place on a terminal."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from imagen_core.types import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen_core.terminal import Terminal
+    from imagen_core.types import Event, Run
+
+FRAME_SECONDS = 0.1
+ROWS = 24
+"""How high a terminal is that does not say."""
+WAITING, RUNNING, DONE, FAILED = range(4)
+COLOURS = {WAITING: "90", RUNNING: "36", DONE: "32", FAILED: "31"}
+
+
+class Line(NamedTuple):
+    """How one of them stands."""
+
+    state: int = WAITING
+    text: str = "waiting"
+    started: float = 0.0
+
+
+class Board:
+    """The lines of several makings, in their order; those that are over make room first.
+
+    It draws nothing where nobody looks.
+    """
+
+    def __init__(self, terminal: Terminal, names: Mapping[str, str]) -> None:
+        self._terminal = terminal
+        self._names = names
+        self._lines = {key: Line() for key in names}
+        self._drawn = 0.0
+        self._height = 0
+
+    def take(self, key: str, event: Event) -> None:
+        """Show what a making reports."""
+        line = self._lines.get(key)
+        if line is None or line.state in (DONE, FAILED):
+            return
+        text = line.text if line.state == RUNNING else "at work"
+        if isinstance(event, Progress):
+            step = f"step {event.step}/{event.steps}" if event.steps else ""
+            text = " ".join(filter(None, (step, event.message))) or text
+        self._lines[key] = Line(RUNNING, text, line.started or time.monotonic())
+        if time.monotonic() - self._drawn >= FRAME_SECONDS:
+            self.draw()
+
+    def finish(self, key: str, run: Run) -> None:
+        """One making is over."""
+        if run.failure:
+            self._lines[key] = Line(FAILED, f"failed: {run.failure.message}")
+        else:
+            self._lines[key] = Line(DONE, f"done in {run.latency_ms / 1000:.1f} s")
+        self.draw()
+
+    def hide(self) -> None:
+        """Take the lines away, so that another can be printed."""
+        if self._height:
+            self._terminal.draw(f"\r\x1b[{self._height}A\x1b[J")
+            self._height = 0
+
+    def draw(self) -> None:
+        """Draw them as they are now."""
+        if not self._terminal.draws:
+            return
+        self._drawn = time.monotonic()
+        shown = self._shown()
+        self.hide()
+        self._terminal.draw("".join(f"{self._text(key)}\n" for key in shown))
+        self._height = len(shown)
+
+    def _shown(self) -> list[str]:
+        """What there is room for: first what runs or failed, then what waits or is done."""
+        room = max(self._rows() - 2, 1)
+        order = {RUNNING: 0, FAILED: 1, WAITING: 2, DONE: 3}
+        best = sorted(self._lines, key=lambda key: order[self._lines[key].state])[:room]
+        return [key for key in self._lines if key in set(best)]
+
+    def _text(self, key: str) -> str:
+        from imagen_core.terminal import printable
+
+        line = self._lines[key]
+        width = max(map(len, self._names.values()))
+        room = max(self._terminal.width - width - 4, 10)
+        seconds = f"  {time.monotonic() - line.started:.1f} s" if line.state == RUNNING else ""
+        told = printable(f"{line.text}{seconds}", newlines=False)[:room]
+        name = printable(self._names[key], newlines=False).ljust(width)
+        return f" {name}  {self._terminal.styled(told, COLOURS[line.state])}\x1b[K"
+
+    def _rows(self) -> int:
+        try:
+            return os.get_terminal_size(self._terminal.err.fileno()).lines or ROWS
+        except (OSError, ValueError):
+            return ROWS

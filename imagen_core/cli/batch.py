@@ -1,0 +1,230 @@
+"""`imagen batch`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen_core.app import App
+from imagen_core.cli.batch_run import BatchMaking
+from imagen_core.cli.options import (
+    SwitchedCommand,
+    instances,
+    request_options,
+    switched,
+    tell_of_mock,
+)
+from imagen_core.cli.shared import completing, config_option, json_option, pass_app
+from imagen_core.errors import UsageError
+from imagen_core.files import digest, expand_home
+from imagen_core.terminal import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen_core.batch import Batch, Left
+    from imagen_core.drafting import Order
+    from imagen_core.rows import Rows
+    from imagen_core.types import Request
+
+STDIN, STDIN_NAME = "-", "batch"
+FORMATS = ("text", "jsonl", "csv", "yaml")
+SHOWN = 5
+"""How many seeds and paths a dry run prints."""
+
+
+@click.command(
+    "batch",
+    cls=SwitchedCommand,
+    help="Make the pictures of a file: a prompt, or a row of options, a line.",
+)
+@click.argument("file", type=click.Path())
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="What the file is.  [default: by its suffix, else text]",
+)
+@click.option(
+    "--backend",
+    default="",
+    metavar="NAME",
+    shell_complete=completing(instances),
+    help="The instance for rows that name none.  [default: default_backend of the configuration]",
+)
+@click.option("--seed", default=0, help="0 draws one for each row.", show_default=True)
+@request_options
+@click.option(
+    "--repeat",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Make each row so many times.",
+)
+@click.option(
+    "--expand",
+    default="random",
+    show_default=True,
+    type=click.Choice(["random", "all"]),
+    help="What {a|b} in a prompt gives: one of them each time, or all.",
+)
+@click.option(
+    "--max-failures",
+    default=0,
+    type=click.IntRange(0),
+    metavar="INTEGER",
+    help="Begin nothing new after so many.  [default: 0, no limit]",
+)
+@click.option(
+    "--output-dir",
+    default="",
+    metavar="DIR",
+    type=click.Path(),
+    help="Where pictures and state go.  [default: output.dir]",
+)
+@click.option("--name", default="", help="What its state is called.  [default: the file's name]")
+@click.option("--restart", is_flag=True, help="Plan it anew; what is made stays as it is.")
+@click.option("--dry-run", is_flag=True, help="Print what would be made, and ask nobody.")
+@click.option("--quiet", is_flag=True, help="No progress and no summary on stderr.")
+@json_option("Print one JSON object an image on stdout, errors too.")
+@config_option
+@pass_app
+def command(
+    app: App,
+    file: str,
+    *,
+    form: str | None,
+    output_dir: str,
+    name: str,
+    restart: bool,
+    max_failures: int,
+    dry_run: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
+    """Check all rows, make what is not made yet, print a path each."""
+    app.console.quiet = quiet
+    flags = switched(given)
+    batch = _open(
+        app, file, form=form, output_dir=output_dir, name=name, restart=restart, given=given
+    )
+    app.warn_of_settings()
+    if dry_run:
+        _print_outline(app, batch, batch.sort_out(lambda _: None))
+        return
+    for kind in dict.fromkeys(app.instance(e.request.backend).type for e in batch.entries):
+        app.warn_of_plugins(kind)
+    try:
+        batch.begin()
+        relative = bool(output_dir) and not expand_home(output_dir).is_absolute()
+        BatchMaking(app, batch, flags, max_failures=max_failures, relative=relative).run()
+    finally:
+        batch.close()
+
+
+def _open(
+    app: App,
+    file: str,
+    *,
+    form: str | None,
+    output_dir: str,
+    name: str,
+    restart: bool,
+    given: Mapping[str, Any],
+) -> Batch:
+    from imagen_core.batch import Batch
+    from imagen_core.batch_state import State
+    from imagen_core.rows import format_of, parse_rows
+
+    source = "standard input" if file == STDIN else file
+    data = _read(file)
+    rows = parse_rows(data, form or format_of(file), source)
+    target = app.target(f"{output_dir}/" if output_dir else "")
+    name = name or (STDIN_NAME if file == STDIN else Path(file).stem)
+    _tell_of_mock(app, rows, str(given["backend"]))
+    return Batch(
+        app,
+        rows,
+        _order(app, given),
+        target=target,
+        state=State(target.folder, name),
+        digest=digest(data),
+        restart=restart,
+    )
+
+
+def _order(app: App, given: Mapping[str, Any]) -> Order:
+    from imagen_core.drafting import Order
+
+    more = ("repeat", "expand")
+    return Order(
+        {key: value for key, value in given.items() if value and key not in more},
+        backend=given["backend"] or app.settings.knob("default_backend").text,
+        repeat=given["repeat"],
+        every=given["expand"] == "all",
+    )
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file != STDIN:
+            return Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the rows of {file}: {error.strerror}") from error
+    if sys.stdin is None:
+        raise UsageError("standard input is closed", hint="imagen batch prompts.txt")
+    return sys.stdin.buffer.read()
+
+
+def _tell_of_mock(app: App, rows: Rows, backend: str) -> None:
+    if any("backend" not in row.options for row in rows.rows):
+        tell_of_mock(app, backend)
+
+
+def _print_outline(app: App, batch: Batch, left: Left) -> None:
+    """Print what would be made; with `--json` all of it."""
+    from imagen_core.tally import cost
+
+    plans = [_plan(app, batch, request) for request in left.requests]
+    costs = [plan["cost_usd_estimate"] for plan in plans]
+    known, unknown = sum(usd for usd in costs if usd is not None), costs.count(None)
+    counts = Counter(str(plan["backend"]) for plan in plans)
+    if app.console.as_json:
+        counted = {"pictures": len(plans), "skipped": left.skipped, "backends": counts}
+        money = {"cost_usd_estimate": known, "unknown_costs": unknown}
+        app.console.json({"dry_run": True, **counted, **money, "makings": plans})
+        return
+    rest = ", …" if len(plans) > SHOWN else ""
+    lines = [
+        f"pictures: {len(plans)}",
+        *([f"done before: {left.skipped}"] if left.skipped else []),
+        *(f"backend {name}: {number}" for name, number in counts.items()),
+        f"cost: {cost(known, unknown)}",
+        f"seeds: {', '.join(str(plan['seed']) for plan in plans[:SHOWN])}{rest}",
+        *(f"path: {plan['path']}" for plan in plans[:SHOWN]),
+    ]
+    for line in lines:
+        app.console.line(printable(line, newlines=False))
+
+
+def _plan(app: App, batch: Batch, request: Request) -> dict[str, Any]:
+    from imagen_core.making import expected_values
+
+    backend = app.instance(request.backend).backend
+    estimate = backend.estimate(request)
+    entry = batch.entry(request)
+    return {
+        "row": entry.row,
+        "repeat": entry.repeat,
+        "backend": request.backend,
+        "prompt": request.typed_prompt,
+        "template": entry.template,
+        "size": f"{request.width}x{request.height}",
+        "seed": request.seed,
+        "path": str(entry.target.free(expected_values(request, backend.about))),
+        "cost_usd_estimate": estimate.usd if estimate else None,
+    }

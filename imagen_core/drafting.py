@@ -1,0 +1,198 @@
+"""From rows to makings: everything is resolved and checked before the first one runs."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec.structs import replace
+
+from imagen_core import wildcards
+from imagen_core.errors import UsageError, told
+from imagen_core.files import Target, check_path, expand_home
+from imagen_core.resolve import MAX_COUNT
+from imagen_core.rows import Problem, RowsError
+from imagen_core.types import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from imagen_core.batch_state import Plan, Planned
+    from imagen_core.protocols import App
+    from imagen_core.rows import Row, Rows
+    from imagen_core.types import Request
+
+PLAIN = "?"
+"""A prompt that nothing is wrong with, where something else is looked at."""
+
+
+class Order(NamedTuple):
+    """What holds for all rows: defaults by the names of Options, how often, and which choices.
+
+    `backend`: the one that is used where nobody names another.
+    """
+
+    defaults: Mapping[str, Any]
+    backend: str = ""
+    repeat: int = 1
+    every: bool = False
+
+
+class Entry(NamedTuple):
+    """One making that is to be. Its input images are checked, and their bytes left on the disk."""
+
+    row: int
+    repeat: int
+    request: Request
+    template: str
+    target: Target
+    images: tuple[str, ...]
+
+
+def draft(
+    app: App, rows: Rows, order: Order, target: Target, plan: Plan | None = None
+) -> tuple[Entry, ...]:
+    """The makings of all rows, with the ids, seeds and choices of a plan if there is one.
+
+    A RowsError says everything that is wrong with any of them.
+    """
+    drafting = _Drafting(app, order, target, plan)
+    entries = [entry for row in rows.rows for entry in drafting.entries(row)]
+    if problems := [*rows.problems, *drafting.problems]:
+        raise RowsError(rows.source, problems)
+    return tuple(entries)
+
+
+class _Drafting:
+    """Takes row after row; `problems` is what was wrong with them."""
+
+    def __init__(self, app: App, order: Order, target: Target, plan: Plan | None) -> None:
+        self._app = app
+        self._order = order
+        self._target = target
+        self._planned = iter(plan.makings if plan else ())
+        self._outputs: dict[str, int] = {}
+        self.problems: list[Problem] = []
+
+    def entries(self, row: Row) -> list[Entry]:
+        place = self._place(row)
+        # A prompt that is missing was told already; the rest of the row is looked at all the same.
+        options = {"prompt": PLAIN, **self._order.defaults, **row.options}
+        options["params"] = {
+            **self._order.defaults.get("params", {}),
+            **row.options.get("params", {}),
+        }
+        try:
+            made = list(self._requests(row, options))
+        except UsageError as error:
+            self.problems += self._reasons(row, options, error)
+            return []
+        template = options["prompt"]
+        return [
+            Entry(
+                row=row.number,
+                repeat=index + 1,
+                request=_light(request),
+                template=template if template != request.typed_prompt else "",
+                target=place.nth(index),
+                images=options.get("images", ()),
+            )
+            for index, request in enumerate(made)
+        ]
+
+    def _requests(self, row: Row, options: dict[str, Any]) -> Iterator[Request]:
+        text = wildcards.parse(options["prompt"])
+        options = {**options, "count": options.get("count", 1) * self._order.repeat}
+        choices = wildcards.count(text)
+        if choices > 1 and not self._order.every:
+            yield from self._chosen(row, options, text)
+            return
+        if choices > MAX_COUNT:
+            raise UsageError(f"its choices come to {choices} prompts; {MAX_COUNT} is the most")
+        for prompt in wildcards.expand(text):
+            for request, _ in self._resolved({**options, "prompt": prompt}):
+                yield request
+
+    def _chosen(self, row: Row, options: dict[str, Any], text: wildcards.Text) -> Iterator[Request]:
+        """A request for each seed, with choices that follow from it and from its place."""
+        for index, (request, planned) in enumerate(self._resolved(options), 1):
+            prompt = planned.prompt if planned else ""
+            random = Random(f"{request.seed}/{row.number}/{index}")  # no secret depends on it
+            chosen = {"prompt": prompt or wildcards.choose(text, random), "count": 1}
+            made = Options(**{**options, **chosen, "seed": request.seed})
+            yield replace(self._app.resolve(made)[0], id=request.id, images=request.images)
+
+    def _resolved(self, options: dict[str, Any]) -> list[tuple[Request, Planned | None]]:
+        planned = list(islice(self._planned, max(options["count"], 0)))
+        if not planned:
+            return [(request, None) for request in self._app.resolve(Options(**options))]
+        made = self._app.resolve(Options(**{**options, "seed": planned[0].seed}))
+        return [
+            (replace(request, id=one.id), one) for request, one in zip(made, planned, strict=False)
+        ]
+
+    def _place(self, row: Row) -> Target:
+        """Where the pictures of a row go. Nothing that is there gives way."""
+        if not row.output:
+            return self._target
+        path = self._target.folder / expand_home(row.output)
+        try:
+            check_path(path)
+        except UsageError as error:
+            self.problems.append(Problem(row.line, row.number, "output", told(error)))
+        if row.output.endswith(("/", os.sep)) or path.is_dir():
+            return replace(self._target, folder=path)
+        earlier = self._outputs.setdefault(os.path.abspath(path), row.number)  # noqa: PTH100
+        if earlier != row.number:
+            message = f"is that of row {earlier}, too"
+            self.problems.append(Problem(row.line, row.number, "output", message))
+        return Target(folder=path.parent, naming=self._target.naming, path=path)
+
+    def _reasons(self, row: Row, options: dict[str, Any], error: UsageError) -> Iterator[Problem]:
+        """Each thing that is wrong with a row: what its columns lead to, taken by themselves."""
+        found = False
+        for column, alone in _by_themselves(options):
+            try:
+                self._app.resolve(Options(**alone))
+            except UsageError as problem:
+                found = True
+                yield from self._placed(row, column, problem)
+                if column == "backend":
+                    return
+        if not found:
+            yield from self._placed(row, "", error)
+
+    def _placed(self, row: Row, column: str, error: UsageError) -> Iterator[Problem]:
+        message = told(error).replace("\n", "; ")
+        name, _, param = column.partition(".")
+        set_here = param in row.options.get("params", {}) if param else name in row.options
+        if set_here or not column:
+            yield Problem(row.line, row.number, column, message)
+        elif (problem := Problem(0, 0, _flag(column), message)) not in self.problems:
+            # What comes from a flag is wrong with all rows, and told once.
+            yield problem
+
+
+def _by_themselves(options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each thing that a row says, with the column that says it and with nothing else."""
+    base = {"prompt": PLAIN, "backend": options.get("backend", "")}
+    yield "backend", base
+    for column, value in options.items():
+        if column == "params":
+            for name, given in value.items():
+                yield f"params.{name}", {**base, "params": {name: given}}
+        elif column != "backend":
+            yield column, {**base, column: value}
+
+
+def _flag(column: str) -> str:
+    if column.startswith("params."):
+        return f"-p {column.partition('.')[2]}"
+    return f"--{column.removesuffix('s') if column == 'images' else column}"
+
+
+def _light(request: Request) -> Request:
+    """The request without the bytes of its input images."""
+    return replace(request, images=tuple(replace(image, data=b"") for image in request.images))
