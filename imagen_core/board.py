@@ -70,14 +70,15 @@ class Board:
             self._height = 0
 
     def draw(self) -> None:
-        """Draw them as they are now."""
+        """Draw them as they are now, over what was there."""
         if not self._terminal.draws:
             return
         self._drawn = time.monotonic()
-        shown = self._shown()
-        self.hide()
-        self._terminal.draw("".join(f"{self._text(key)}\n" for key in shown))
-        self._height = len(shown)
+        lines = [self._text(key) for key in self._shown()]
+        up = f"\r\x1b[{self._height}A" if self._height else ""
+        rest = "\x1b[J" if len(lines) < self._height else ""
+        self._terminal.draw(up + "".join(f"{line}\n" for line in lines) + rest)
+        self._height = len(lines)
 
     def _shown(self) -> list[str]:
         """What there is room for: first what runs or failed, then what waits or is done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from imagen_core import files, leftovers, sidecar
-from imagen_core.comparison import Cell, Comparison, save, totals
-from imagen_core.errors import Cancelled, ImagenError, UsageError
+from imagen_core.comparison import FILE_NAME, Cell, Comparison, save, totals
+from imagen_core.errors import Cancelled, ImagenError, RejectedError, UsageError
 from imagen_core.files import Target, expand
 from imagen_core.making import ignored
-from imagen_core.sound import damage
-from imagen_core.types import Failure, Output, Request, Run, new_id
+from imagen_core.stock import Stock
+from imagen_core.types import Failure, InputImage, Request, Run, new_id
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
 
     from imagen_core.ledger import Ledger
     from imagen_core.pipeline import Item, Pipeline
@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     from imagen_core.types import About
 
 NAMING = "{backend}-{seed}.{ext}"
+LOCK = ".imagen-lock"
 FORMATS = ("output_format", "format")
 """Parameters by which a backend may be asked for PNG."""
-LOCK = ".imagen-lock"
 PASSES = 2
 """A cell whose earlier making can't be picked up is made anew."""
+OVER = (ImagenError.code, RejectedError.code)
+"""How a making ended that was picked up, and of which nothing more will come."""
+SAVE_SECONDS = 1.0
+"""How often the state is written down meanwhile; the ledger knows what comes in between."""
 
 
 class Comparing:
@@ -41,12 +45,7 @@ class Comparing:
     """
 
     def __init__(
-        self,
-        app: App,
-        folder: Path,
-        comparison: Comparison,
-        *,
-        ledger: Ledger | None = None,
+        self, app: App, folder: Path, comparison: Comparison, *, ledger: Ledger | None = None
     ) -> None:
         self.folder = folder
         self.comparison = comparison
@@ -54,93 +53,81 @@ class Comparing:
         """What is left to be made."""
         self.runs: list[Run] = []
         """What this command made."""
-        self._cut_off: list[Run] = []
+        self.problem = ""
+        """What keeps the state from being written down, or the ledger from being asked."""
         self._app = app
         self._ledger = ledger
+        self._cut_off: list[tuple[Run, tuple[Path, ...]]] = []
+        self._earlier: dict[str, tuple[Path, ...]] = {}
+        self._gone: list[tuple[Path, str]] = []
+        self._images: dict[str, InputImage] = {}
+        self._abouts: dict[str, About] = {}
+        self._saved = 0.0
 
     @property
     def target(self) -> Target:
         """Where the pictures go."""
         return Target(folder=self.folder, naming=NAMING)
 
-    def resolve(self) -> None:
+    def resolve(self, stock: Stock | None = None) -> None:
         """Make a Request of each cell that is not done; one that can't work has failed.
 
-        Raises if none can.
+        `stock`: what an earlier command left. What it made is taken, what a backend still works
+        on is picked up, and what failed is made anew. Nothing on disk is changed by that. Raises
+        if nothing can work.
         """
-        self.requests = []
+        self.requests, self._cut_off, self._gone = [], [], []
         problems: list[UsageError] = []
         for cell in self.comparison.cells:
-            if cell.status == "done":
+            if cell.status == "done" and self._is_whole(cell):
                 continue
             try:
-                request, notes = self._request(cell)
+                self._plan(cell, stock)
             except UsageError as error:
                 problems.append(error)
                 self._put(_failed(cell, Failure.of(error)))
-            else:
-                self._put(replace(cell, status="waiting", error=None, notes=notes))
-                self.requests.append(request)
-        if problems and not self.requests and not self._done():
+        if stock and stock.problem:
+            self.problem = f"ledger: {stock.problem}"
+        if problems and not (self.requests or self._cut_off or self._done()):
             raise problems[0]
 
-    def take_stock(self) -> None:
-        """Look what an earlier command made, also right before it was killed.
-
-        Pictures that are there are taken; what a backend still works on is picked up; a cell that
-        failed gets a new id, since it is made anew.
-        """
-        parts = _parts(self.folder)
-        for cell in self.comparison.cells:
-            if cell.status == "done" and all((self.folder / f).is_file() for f in cell.files):
-                continue
-            if cell.status != "waiting":
-                self._forget(cell)
-                self._put(Cell(model=cell.model, seed=cell.seed, id=new_id()))
-            elif run := self._made(cell, parts):
-                self._cut_off.append(run)
-                self._take(cell, run)
-        for part, data in parts.items():
-            if damage(data) or not files.image_header(data):
-                part.unlink(missing_ok=True)  # cut off in the midst of writing, or no picture
-
-    def save(self) -> None:
-        """Write down how it stands."""
+    def save(self, *, now: bool = True) -> None:
+        """Write down how it stands; a disk that is full does not stop what is being made."""
+        if not now and self._ledger and time.monotonic() - self._saved < SAVE_SECONDS:
+            return
         self.comparison = replace(self.comparison, totals=totals(self.comparison.cells))
-        save(self.folder, self.comparison)
+        try:
+            save(self.folder, self.comparison)
+        except OSError as error:
+            self.problem = f"cannot write {self.folder / FILE_NAME}: {error.strerror}"
+        self._saved = time.monotonic()
 
     def run(self, pipeline: Pipeline, cancel: threading.Event) -> Iterator[tuple[Request, Item]]:
-        """Make what is left; the comparison is written down after each cell."""
-        for run in self._cut_off:
-            self._take(self._cell(run.request), pipeline.complete(run))
+        """Make what is left; the comparison is written down as it goes on."""
+        self._settle(pipeline)
         for number in range(PASSES):
             again: list[Request] = []
             for request, item in pipeline.each(self.requests, self.target, cancel):
                 if isinstance(item, Run):
-                    if item.failure and request.resume and not cancel.is_set() and not number:
+                    over = item.failure and item.failure.code in OVER
+                    if over and request.resume and not cancel.is_set() and not number:
                         again.append(replace(request, id=new_id(), resume=""))
                         self._put(replace(self._cell(request), id=again[-1].id))
                         self.save()
                         continue
+                    item = self._united(item, pipeline)
                     self.runs.append(item)
                     self._take(self._cell(request), item)
-                    self.save()
+                    self.save(now=False)
                 yield request, item
             self.requests = again
             if not again:
-                return
+                break
+        self.save()
 
     def pictures(self) -> list[str]:
         """The paths of all pictures."""
         return [str(self.folder / file) for cell in self.comparison.cells for file in cell.files]
-
-    def finish(self, *, sheet: bool, columns: int = 0) -> list[Path]:
-        """Draw the sheet and write the page; returns what there is to look at."""
-        from imagen_core.overview import draw, write_page
-
-        self.save()
-        found = [draw(self.folder, self.comparison, columns=columns)] if sheet else []
-        return [*found, write_page(self.folder, self.comparison)]
 
     def plan(self, request: Request) -> dict[str, Any]:
         """What a cell would be, for those who only want to know."""
@@ -153,20 +140,75 @@ class Comparing:
             "size": f"{request.width}x{request.height}",
             "steps": request.steps,
             "resource": backend.resource,
+            "resumes": request.resume,
             "cost_usd_estimate": cost.usd if cost else None,
             "warnings": [*cell.notes, *ignored(request, about), *backend.remarks(request)],
         }
 
+    def _plan(self, cell: Cell, stock: Stock | None) -> None:
+        """What is to be done for a cell that is not done."""
+        request, notes = self._request(cell)
+        found = stock.find(cell, request) if stock else None
+        ended = stock is not None and cell.status != "waiting"
+        self._gone += [(self.folder / file, cell.id) for file in cell.files]
+        cell = replace(cell, status="waiting", error=None, notes=notes)
+        if found and found.run:
+            # Not done before its steps are.
+            self._cut_off.append((replace(found.run, request=request), found.sources))
+            self._put(cell)
+            return
+        if found and found.resume:
+            model = self._about(cell.model).model
+            if found.model != model:
+                told = f"'{cell.model}' has begun it with the model {found.model}, and has {model}"
+                raise UsageError(told, hint="change the block back, or start a new comparison")
+            request = replace(request, resume=found.resume)
+            self._earlier[cell.id] = found.sources
+        elif ended:
+            cell = replace(cell, id=new_id())
+        self._put(cell)
+        self.requests.append(replace(request, id=cell.id))
+
+    def _united(self, run: Run, pipeline: Pipeline) -> Run:
+        """The Run with pictures that were there before a kill under the names that they have."""
+        earlier = self._earlier.pop(run.id, ())
+        outputs = list(run.outputs)
+        for number, output in enumerate(outputs):
+            path = Path(output.path)
+            old = next((old for old in earlier if leftovers.is_there(old, output)), path)
+            if old != path and old.parent == self.folder:
+                path.unlink(missing_ok=True)
+                files.sidecar_path(path).unlink(missing_ok=True)
+                outputs[number] = replace(output, path=str(old.absolute()))
+        if outputs == list(run.outputs):
+            return run
+        return pipeline.complete(replace(run, outputs=tuple(outputs)))
+
+    def _settle(self, pipeline: Pipeline) -> None:
+        """Take what an earlier command made, give it its name, and run the steps it missed."""
+        stock = Stock(self.folder, None)
+        for run, sources in self._cut_off:
+            taken = pipeline.complete(stock.take(run, sources, self.target))
+            self._take(self._cell(run.request), taken)
+        for path, run_id in self._gone:
+            leftovers.forget(path, run_id)
+        stock.clean()
+        self._cut_off, self._gone = [], []
+
     def _request(self, cell: Cell) -> tuple[Request, tuple[str, ...]]:
         """The Request of a cell with its own id, and what was left out of it."""
-        about = self._app.instance(cell.model).backend.about
+        about = self._about(cell.model)
         options = self.comparison.options_of(cell)
         params, notes = self._params(cell.model, options.params, about)
         asked = replace(options, params={**_as_png(about, params), **params})
         [request] = self._app.resolve(asked, lenient=True)
-        run = self._ledger.get(cell.id) if self._ledger else None
-        resume = run.remote_id if run and not run.outputs else ""
-        return replace(request, id=cell.id, resume=resume), notes
+        images = tuple(self._images.setdefault(image.sha256, image) for image in request.images)
+        return replace(request, id=cell.id, images=images), notes
+
+    def _about(self, model: str) -> About:
+        if model not in self._abouts:
+            self._abouts[model] = self._app.instance(model).backend.about
+        return self._abouts[model]
 
     def _params(
         self, model: str, given: Mapping[str, Any], about: About
@@ -180,45 +222,39 @@ class Comparing:
         return {name: value for name, value in given.items() if name not in left}, notes
 
     def _is_known(self, name: str) -> bool:
-        """Whether any of the models has this parameter."""
-        abouts = (self._app.instance(m).backend.about for m in self.comparison.models)
-        return any(a.params is None or name in {p.name for p in a.params} for a in abouts)
-
-    def _made(self, cell: Cell, parts: dict[Path, bytes]) -> Run | None:
-        """What there is of a cell that nobody has written down as done.
-
-        The ledger knows a picture before it has its name: one that was killed right then is in a
-        temporary file, and gets its name now.
-        """
-        run = self._ledger.get(cell.id) if self._ledger else None
-        if run and run.outputs and all(_is_there(output, parts) for output in run.outputs):
-            return run
-        return None
-
-    def _forget(self, cell: Cell) -> None:
-        """Remove sidecars of pictures that are gone, so that new ones get their names."""
-        for file in cell.files:
-            leftovers.forget(self.folder / file, cell.id)
+        """Whether any of the models has this parameter, as far as their blocks can be read."""
+        for model in self.comparison.models:
+            with contextlib.suppress(UsageError):
+                params = self._about(model).params
+                if params is None or name in {param.name for param in params}:
+                    return True
+        return False
 
     def _take(self, cell: Cell, run: Run) -> None:
-        """What became of a cell."""
+        """What became of a cell; pictures are kept though the making failed after them."""
+        kept = replace(
+            cell,
+            latency_ms=run.latency_ms or None,
+            cost_usd_estimate=_cost(run),
+            files=tuple(Path(output.path).name for output in run.outputs),
+        )
         failure = run.failure
         if failure or not run.outputs:
-            self._put(_failed(cell, failure or Failure(code="failed", message="no picture")))
+            self._put(_failed(kept, failure or Failure(code="failed", message="no picture")))
             return
         document = sidecar.document(run, run.outputs[0])
-        self._put(
-            replace(
-                cell,
-                status="done",
-                latency_ms=run.latency_ms,
-                cost_usd_estimate=run.cost.usd if run.cost else None,
-                files=tuple(Path(output.path).name for output in run.outputs),
-                document=document,
-                error=None,
-                notes=tuple(dict.fromkeys((*cell.notes, *document["warnings"]))),
-            )
-        )
+        notes = tuple(dict.fromkeys((*cell.notes, *document["warnings"])))
+        done = replace(kept, status="done", document=document, error=None, notes=notes)
+        self._put(done)
+
+    def _is_whole(self, cell: Cell) -> bool:
+        """Whether the pictures of a cell are there, as far as can be told without reading them."""
+        size = (cell.document or {}).get("size")
+        for number, file in enumerate(cell.files):
+            path = self.folder / file
+            if not path.is_file() or (not number and path.stat().st_size != size):
+                return False
+        return bool(cell.files)
 
     def _cell(self, request: Request) -> Cell:
         place = (request.backend, request.seed)
@@ -243,6 +279,8 @@ def at_work(folder: Path) -> Iterator[None]:
 
 def place(folder: Path, comparison: Comparison) -> Path:
     """Make the folder of a comparison; a name that is taken gets -2, -3 …"""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", hint="choose another --output-dir")
     files.prepare(Target(folder=folder))
     for number in range(1, 10_000):
         name = comparison.folder_name + (f"-{number}" if number > 1 else "")
@@ -257,15 +295,6 @@ def place(folder: Path, comparison: Comparison) -> Path:
     raise ImagenError(f"{folder} has too many comparisons of one name", hint="move some away")
 
 
-def lanes(app: App, requests: Sequence[Request]) -> dict[str, list[Request]]:
-    """The requests by what they can't share; those without a resource are together."""
-    found: dict[str, list[Request]] = {}
-    for request in requests:
-        resource = app.instance(request.backend).backend.resource
-        found.setdefault(resource or "", []).append(request)
-    return found
-
-
 def _failed(cell: Cell, failure: Failure) -> Cell:
     status = "cancelled" if failure.code == Cancelled.code else "failed"
     error = {
@@ -274,7 +303,14 @@ def _failed(cell: Cell, failure: Failure) -> Cell:
         "hint": failure.hint,
         "retryable": failure.retryable,
     }
-    return replace(cell, status=status, error=error, files=(), document=None)
+    return replace(cell, status=status, error=error, document=None)
+
+
+def _cost(run: Run) -> float | None:
+    """What a Run cost; one that failed and that no server had cost nothing."""
+    if run.cost:
+        return run.cost.usd
+    return 0.0 if run.failure and not run.remote_id else None
 
 
 def _as_png(about: About, given: Mapping[str, Any]) -> dict[str, str]:
@@ -283,23 +319,3 @@ def _as_png(about: About, given: Mapping[str, Any]) -> dict[str, str]:
         if param.name in FORMATS and "png" in param.choices and param.name not in given:
             return {param.name: "png"} if param.default != "png" else {}
     return {}
-
-
-def _parts(folder: Path) -> dict[Path, bytes]:
-    """The temporary files that a killed process left, with their content."""
-    found: dict[Path, bytes] = {}
-    for path in folder.glob(files.PARTS):
-        with contextlib.suppress(OSError):
-            found[path] = path.read_bytes()
-    return found
-
-
-def _is_there(output: Output, parts: dict[Path, bytes]) -> bool:
-    """Whether this very picture is on disk, or was all but there and is now."""
-    path = Path(output.path)
-    for part, data in parts.items():
-        if not path.exists() and files.digest(data) == output.sha256:
-            part.rename(path)
-            del parts[part]
-            break
-    return leftovers.is_there(path, output)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from imagen_core.errors import UsageError
-from imagen_core.files import slugify, write_atomically
+from imagen_core.files import expand_home, slugify, write_atomically
 from imagen_core.types import MAX_SEED, Options, Text, new_id
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     negative: str = ""
     params: dict[str, str] = {}
     images: tuple[str, ...] = ()
+    columns: int = 0
 
 
 class Cell(Struct, frozen=True, kw_only=True):
@@ -44,7 +45,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     seed: int
     id: str
     status: Status = "waiting"
-    latency_ms: int = 0
+    latency_ms: int | None = None
     cost_usd_estimate: float | None = None
     files: tuple[str, ...] = ()
     document: dict[str, Any] | None = None
@@ -119,7 +120,7 @@ def planned(
         style=options.style,
         negative=options.negative,
         params={name: str(value) for name, value in options.params.items()},
-        images=tuple(str(Path(path).absolute()) for path in options.images),
+        images=tuple(str(expand_home(path).absolute()) for path in options.images),
     )
     empty = Comparison(
         prompt=options.prompt,
@@ -164,11 +165,15 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         if not match:
             raise UsageError(f"'{part}' is no seed", hint="for instance --seeds 1,2,3 or 1..8")
         first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise UsageError(f"the seeds '{part}' run backwards", hint=f"{last}..{first}")
         if not 1 <= first <= last <= MAX_SEED:
             raise UsageError(f"the seeds '{part}' are out of range", hint=f"1 to {MAX_SEED}")
         if last - first >= MOST_CELLS:
             raise UsageError(f"'{part}' are {last - first + 1} seeds", hint=f"{MOST_CELLS} at most")
         found += range(first, last + 1)
+        if len(found) > MOST_CELLS:
+            raise UsageError(f"'{text}' are too many seeds", hint=f"{MOST_CELLS} at most")
     return tuple(found)
 
 
@@ -187,6 +192,8 @@ def load(folder: Path) -> Comparison:
     if found.schema > SCHEMA or found.kind != "compare":
         told = f"{file} is of another kind, or of a newer imagen (schema {found.schema})"
         raise UsageError(told, hint="update imagen-core")
+    if not _is_sound(found):
+        raise UsageError(f"{file} makes no sense", hint="was it edited?")
     return found
 
 
@@ -200,19 +207,34 @@ def totals(cells: Iterable[Cell]) -> Totals:
     """What they come to."""
     cells = tuple(cells)
     done = [cell for cell in cells if cell.status == "done"]
-    costs = [cell.cost_usd_estimate for cell in done]
+    costs = [cell.cost_usd_estimate for cell in cells if cell.status != "waiting"]
     known = [cost for cost in costs if cost is not None]
     return Totals(
         cells=len(cells),
         done=len(done),
         failed=sum(cell.status in ("failed", "cancelled") for cell in cells),
         cost_usd_estimate=round(sum(known), 6) if len(known) == len(costs) else None,
-        seconds=round(sum(cell.latency_ms for cell in cells) / 1000, 3),
+        seconds=round(sum(cell.latency_ms or 0 for cell in cells) / 1000, 3),
+    )
+
+
+def _is_sound(found: Comparison) -> bool:
+    """Whether the cells are those of the axes, and name files of their own folder alone."""
+    places = [(seed, model) for seed in found.seeds for model in found.models]
+    names = [name for cell in found.cells for name in cell.files]
+    return (
+        0 < len(places) == len(set(places))
+        and [(cell.seed, cell.model) for cell in found.cells] == places
+        and all(1 <= seed <= MAX_SEED for seed in found.seeds)
+        and all(name and name not in (".", "..") and Path(name).name == name for name in names)
+        and all(cell.files for cell in found.cells if cell.status == "done")
     )
 
 
 def _each_once(there: Sequence[Any], more: Sequence[Any], what: str) -> tuple[Any, ...]:
+    seen: set[Any] = set()
     for value in more:
-        if more.count(value) > 1:
+        if value in seen:
             raise UsageError(f"{what} {value} is named twice", hint="name each one once")
-    return (*there, *(value for value in more if value not in there))
+        seen.add(value)
+    return (*there, *(value for value in more if value not in set(there)))

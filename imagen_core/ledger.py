@@ -88,6 +88,11 @@ class Ledger:
         """The Run of that id, if it was recorded."""
         return self._one("id = ?", run_id)
 
+    def is_finished(self, run_id: str) -> bool:
+        """Whether it was written down how the Run of that id ended."""
+        rows = self.database.rows("select finished from runs where id = ?", (run_id,))
+        return bool(rows and rows[0]["finished"])
+
     def with_remote_id(self, remote_id: str) -> Run | None:
         """The latest Run that the remote side knows by this id, if one was recorded."""
         return self._one("json_extract(run, '$.remote_id') = ?", remote_id)

@@ -77,6 +77,7 @@ class Making:
             backend_type=instance.type,
             model=about.model,
             caller=caller,
+            remote_id=request.resume,
             notes=tuple(Note(step="generate", text=text, warning=True) for text in ignores),
         )
 

@@ -25,7 +25,7 @@ def draw(folder: Path, comparison: Comparison, *, columns: int = 0) -> Path:
     path = folder / SHEET
     models, seeds = comparison.models, comparison.seeds
     two_axes = len(models) > 1 and len(seeds) > 1
-    tiles = [_tile(folder, cell) for cell in comparison.cells]
+    tiles = [_tile(folder, cell, labelled=two_axes) for cell in comparison.cells]
     width = len(models) if two_axes else columns or _balanced(len(tiles))
     draw_sheet(
         Sheet(
@@ -54,16 +54,20 @@ def cost_text(usd: float | None) -> str:
     return f"${usd:.6f}".rstrip("0").rstrip(".") if usd else "free"
 
 
-def _tile(folder: Path, cell: Cell) -> Tile:
-    head = [cell.model]
-    if cell.document and (model := str(cell.document.get("model") or "")) != cell.model:
-        head.append(model)
+def _tile(folder: Path, cell: Cell, *, labelled: bool) -> Tile:
+    """A cell as a tile; `labelled`: its row and column say instance and seed already."""
+    model = str((cell.document or {}).get("model") or "")
+    name = () if labelled else (cell.model,)
+    models = (model,) if model and model != cell.model else ()
+    seed = () if labelled else (f"seed {_seed(cell)}",)
     if cell.status != "done":
         message = str((cell.error or {}).get("message") or "not made yet")
-        return Tile(path=None, caption=(*head, f"seed {cell.seed}"), problem=message)
-    seconds = f"{cell.latency_ms / 1000:.1f} s"
-    last = " · ".join((f"seed {_seed(cell)}", seconds, cost_text(cell.cost_usd_estimate)))
-    return Tile(path=folder / cell.files[0], caption=(*head, last))
+        return Tile(path=None, caption=(*name, *seed), problem=message)
+    time = (f"{cell.latency_ms / 1000:.1f} s",) if cell.latency_ms is not None else ()
+    several = (f"1 of {len(cell.files)}",) if len(cell.files) > 1 else ()
+    last = " · ".join((*seed, *time, cost_text(cell.cost_usd_estimate), *several))
+    lines = (last, *models) if labelled else (*name, *models, last)
+    return Tile(path=folder / cell.files[0], caption=lines)
 
 
 def _seed(cell: Cell) -> object:

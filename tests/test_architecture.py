@@ -50,7 +50,7 @@ LAYERS = (
         "leftovers",
     ),
     ("pipeline", "index", "instances", "checks", "sample"),
-    ("compare", "overview", "batch", "batch_state", "drafting", "tally", "worker"),
+    ("compare", "stock", "overview", "batch", "batch_state", "drafting", "tally", "worker"),
     ("app", "context"),
     ("terminal", "board"),
     ("cli",),
@@ -188,7 +188,7 @@ def test_known_agrees_with_the_core() -> None:
     from imagen_core import builtin, known, ledger
 
     core = {name for name, what in known.COMMANDS.items() if what.distribution == known.CORE}
-    inner = {"__init__", "shared", "options", "plan", "compare_plan", "batch_run"}
+    inner = {"__init__", "shared", "options", "plan", "compare_plan", "compare_run", "batch_run"}
     files = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - inner
     assert core == files
     assert {spec.name for spec in builtin.imagen_commands()} == core

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 
-from imagen_core import Accepted, Options, UnavailableError
+from imagen_core import Accepted, CredentialsError, Options, RejectedError, UnavailableError
 from imagen_core.compare import Comparing, at_work
 from imagen_core.comparison import extended, load, parse_seeds, planned, save
 from imagen_core.errors import UsageError
@@ -20,8 +20,9 @@ from imagen_core.files import Moment
 from imagen_core.pipeline import Step
 from imagen_core.protocols import Instance
 from imagen_core.sidecar import write_sidecars
+from imagen_core.stock import Stock
 from imagen_core.types import Param, Run, Text
-from scripted import PICTURE, Bench, Scripted, request
+from scripted import PICTURE, Bench, Scripted, png, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,15 +68,21 @@ class World:
         folder.mkdir(parents=True, exist_ok=True)
         return Comparing(self, folder, comparison, ledger=self.bench.ledger)  # type: ignore[arg-type]
 
-    def run(self, comparing: Comparing) -> None:
-        comparing.resolve()
+    def run(self, comparing: Comparing, stock: Stock | None = None) -> None:
+        comparing.resolve(stock)
         comparing.save()
         list(comparing.run(self.bench.pipeline(), self.bench.cancel))
 
-    def again(self) -> Comparing:
+    def begin(self, asked: Request, model: str = "scripted") -> None:
+        """What a process that is killed in the midst of it leaves in the ledger."""
+        run = Run(id=asked.id, started_at="2026-05-08", request=asked, model=model, remote_id="p-1")
+        self.bench.ledger.record(run, finished=False)
+
+    def again(self, *models: str, seeds: tuple[int, ...] = ()) -> Comparing:
         """What a later command makes of the folder."""
-        comparing = self.at(self.bench.folder, load(self.bench.folder))
-        comparing.take_stock()
+        folder = self.bench.folder
+        comparing = self.at(folder, extended(load(folder), models, seeds))
+        self.run(comparing, Stock(folder, self.bench.ledger))
         return comparing
 
 
@@ -108,9 +115,10 @@ def test_seeds_are_a_list_with_ranges(text: str, seeds: tuple[int, ...]) -> None
         ("1,,2", "'' is no seed"),
         ("-1", "'-1' is no seed"),
         ("0", "the seeds '0' are out of range"),
-        ("5..2", "the seeds '5..2' are out of range"),
+        ("5..2", "the seeds '5..2' run backwards"),
         ("9223372036854775808", "the seeds '9223372036854775808' are out of range"),
         ("1..1000", "'1..1000' are 1000 seeds"),
+        ("1..300,301..500", "'1..300,301..500' are too many seeds"),
     ],
 )
 def test_seeds_that_make_no_sense_are_refused(text: str, told: str) -> None:
@@ -206,9 +214,12 @@ def test_comparison_of_which_nothing_can_work_is_refused(world: World) -> None:
         world.comparing("picky").resolve()
 
 
-def test_state_is_written_after_each_cell(world: World) -> None:
+def test_state_is_written_after_each_cell_that_no_ledger_knows(world: World) -> None:
     world.add("a", resource="card")
-    comparing = world.comparing("a", seeds=(1, 2))
+    folder = world.bench.folder
+    folder.mkdir()
+    comparison = planned(Options(prompt="a cat"), ["a"], [1, 2], Moment.now())
+    comparing = Comparing(world, folder, comparison)  # type: ignore[arg-type]
     comparing.resolve()
     comparing.save()
     seen = []
@@ -228,7 +239,7 @@ def test_what_is_done_is_not_made_again(world: World) -> None:
     world.run(world.comparing("a", seeds=(1, 2)))
     world.asked.clear()
 
-    world.run(world.again())
+    world.again()
 
     assert world.asked == []
 
@@ -246,7 +257,6 @@ def test_what_failed_is_made_again_under_a_new_id(world: World) -> None:
     world.run(world.comparing("a"))
 
     comparing = world.again()
-    world.run(comparing)
 
     assert states(comparing) == [("a", 1, "done")]
     assert len(set(tries)) == 2
@@ -258,7 +268,7 @@ def test_picture_that_was_deleted_is_made_again(world: World) -> None:
     (world.bench.folder / "a-1.png").unlink()
     world.asked.clear()
 
-    world.run(world.again())
+    world.again()
 
     assert [name for name, _, _ in world.asked] == ["a"]
     assert (world.bench.folder / "a-1.png").is_file()
@@ -275,7 +285,6 @@ def test_picture_that_was_saved_right_before_a_kill_is_taken(world: World) -> No
     world.bench.steps = [Step("sidecar", "record", lambda done: write_sidecars(done, NO_CONTEXT))]
 
     later = world.again()
-    world.run(later)
 
     assert world.asked == []
     assert states(later) == [("a", 1, "done")]
@@ -288,11 +297,9 @@ def test_what_a_backend_still_works_on_is_picked_up(world: World) -> None:
     comparing.resolve()
     comparing.save()
     [asked] = comparing.requests
-    world.bench.ledger.record(
-        Run(id=asked.id, started_at="2026-05-08", request=asked, remote_id="p-1"), finished=False
-    )
+    world.begin(asked)
 
-    world.run(world.again())
+    world.again()
 
     assert world.asked == [("a", 1, "p-1")]
 
@@ -300,7 +307,7 @@ def test_what_a_backend_still_works_on_is_picked_up(world: World) -> None:
 def test_what_cannot_be_picked_up_is_made_anew(world: World) -> None:
     def script(asked: Request) -> Iterator[Any]:
         if asked.resume:
-            raise UnavailableError("it is gone")
+            raise RejectedError("it is gone")
         yield Accepted(remote_id="p-2")
         yield PICTURE
 
@@ -309,12 +316,9 @@ def test_what_cannot_be_picked_up_is_made_anew(world: World) -> None:
     comparing.resolve()
     comparing.save()
     [asked] = comparing.requests
-    world.bench.ledger.record(
-        Run(id=asked.id, started_at="2026-05-08", request=asked, remote_id="p-1"), finished=False
-    )
+    world.begin(asked)
 
     later = world.again()
-    world.run(later)
 
     assert [resume for _, _, resume in world.asked] == ["p-1", ""]
     assert states(later) == [("a", 1, "done")]
@@ -325,12 +329,111 @@ def test_models_and_seeds_can_be_added(world: World) -> None:
     world.add("b")
     world.run(world.comparing("a", seeds=(1,)))
     world.asked.clear()
-    comparing = world.at(world.bench.folder, extended(load(world.bench.folder), ("b",), (2,)))
-    comparing.take_stock()
 
-    world.run(comparing)
+    world.again("b", seeds=(2,))
 
     assert sorted(world.asked) == [("a", 2, ""), ("b", 1, ""), ("b", 2, "")]
+
+
+def test_what_nobody_could_be_asked_about_keeps_its_id(world: World) -> None:
+    def script(_: Request) -> Iterator[Any]:
+        if len(world.asked) == 1:
+            raise CredentialsError("the token is missing")
+        yield PICTURE
+
+    world.add("a", script)
+    comparing = world.comparing("a")
+    comparing.resolve()
+    comparing.save()
+    world.begin(comparing.requests[0])
+
+    first = world.again()
+    later = world.again()
+
+    assert states(first) == [("a", 1, "failed")]
+    assert [resume for _, _, resume in world.asked] == ["p-1", "p-1"]
+    assert states(later) == [("a", 1, "done")]
+
+
+def test_what_another_model_had_begun_is_not_picked_up(world: World) -> None:
+    world.add("a")
+    world.add("b")
+    comparing = world.comparing("a", "b")
+    comparing.resolve()
+    comparing.save()
+    world.begin(comparing.requests[0], model="older")
+
+    later = world.again()
+
+    assert states(later) == [("a", 1, "failed"), ("b", 1, "done")]
+    assert world.asked == [("b", 1, "")]
+
+
+def test_folder_that_was_moved_is_known_by_its_ledger(world: World) -> None:
+    world.add("a")
+    comparing = world.comparing("a")
+    comparing.resolve()
+    comparing.save()
+    list(world.bench.pipeline().each(comparing.requests, comparing.target, world.bench.cancel))
+    world.asked.clear()
+    moved = world.bench.folder.with_name("moved")
+    world.bench.folder.rename(moved)
+    world.bench.folder = moved
+
+    later = world.again()
+
+    assert world.asked == []
+    assert later.pictures() == [str(moved / "a-1.png")]
+    assert states(later) == [("a", 1, "done")]
+
+
+def test_picture_of_several_that_was_there_before_a_kill_keeps_its_name(world: World) -> None:
+    def script(_: Request) -> Iterator[Any]:
+        yield Accepted(remote_id="p-1")
+        yield PICTURE
+        yield replace(PICTURE, data=png(5, 3))
+
+    world.add("a", script)
+    world.run(world.comparing("a"))
+    folder = world.bench.folder
+    [cell] = load(folder).cells
+    (folder / cell.files[1]).unlink()
+    found = load(folder)
+    save(folder, found.with_cell(replace(cell, status="waiting", files=(), document=None)))
+
+    later = world.again()
+
+    pictures = [folder / file for file in later.comparison.cells[0].files]
+    assert pictures[0].name == cell.files[0]
+    assert [path.read_bytes() for path in pictures] == [png(), png(5, 3)]
+    assert len(list(folder.glob("*.png"))) == 2
+    assert [resume for _, _, resume in world.asked] == ["", "p-1"]
+
+
+def test_picture_whose_folder_went_away_is_fetched_from_where_it_was_rescued(
+    world: World,
+) -> None:
+    def script(_: Request) -> Iterator[Any]:
+        world.bench.folder.rmdir()
+        world.bench.folder.write_bytes(b"")
+        yield PICTURE
+
+    world.add("a", script)
+    comparing = world.comparing("a")
+    comparing.resolve()
+    list(comparing.run(world.bench.pipeline(), world.bench.cancel))
+    world.bench.folder.unlink()
+    world.bench.folder.mkdir()
+    comparison = comparing.comparison
+    waiting = replace(comparison.cells[0], status="waiting", files=(), document=None)
+    save(world.bench.folder, comparison.with_cell(waiting))
+    world.asked.clear()
+
+    later = world.again()
+
+    assert world.asked == []
+    assert (world.bench.folder / "a-1.png").read_bytes() == PICTURE.data
+    assert states(later) == [("a", 1, "done")]
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -457,7 +560,8 @@ def test_some_that_failed_are_told_with_the_way_on(imagen: Any) -> None:
     folder = folder_of(done)
     assert done.exit_code == 7
     assert done.err.splitlines() == [
-        "imagen: bad, seed 5: the mock was told to fail with 'rejected'",
+        "imagen: bad, seed 5: the mock was told to fail with 'rejected'; "
+        "leave out fail= to see a picture",
         f"imagen: 1 of 2 failed; 'imagen compare --resume {folder}' tries them again",
     ]
 
@@ -539,7 +643,9 @@ def test_dry_run_knows_the_time_of_earlier_runs(imagen: Any) -> None:
         (("a cat", "--models", "a,a"), "the model a is named twice"),
         (("a cat", "--models", "a", "--seeds", "x"), "'x' is no seed"),
         (("a cat", "--models", "a", "--columns", "-1"), "--columns is 0 to 40, got -1"),
+        (("a cat", "--models", "a,b", "--seeds", "1,2", "--columns", "3"), "--columns is for one"),
         (("a cat", "--resume", "x"), "a comparison that is resumed has its prompt"),
+        (("--resume", "x", "--output-dir", "y"), "a comparison that is resumed has its prompt"),
         (("--resume", "/nonexistent"), "/nonexistent has no compare.json"),
         (("a cat", "--models", "a", "--size", "big"), "the size 'big' is not WIDTHxHEIGHT"),
     ],
@@ -568,6 +674,61 @@ def test_resume_fills_and_extends(imagen: Any) -> None:
 
 
 @pytest.mark.usefixtures("config")
+def test_plan_of_a_resumed_one_changes_nothing(imagen: Any) -> None:
+    folder = folder_of(imagen("compare", "a cat", "--models", "a,bad", "--seeds", "1", *SMALL))
+    (folder / "a-1.png").unlink()
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+    done = imagen("compare", "--resume", str(folder), "--seeds", "2", "--dry-run")
+
+    assert [line.partition(":")[0] for line in done.out.splitlines()[:4]] == [
+        "a, seed 1", "bad, seed 1", "a, seed 2", "bad, seed 2",
+    ]  # fmt: skip
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+@pytest.mark.usefixtures("config")
+def test_plan_of_a_whole_comparison_is_empty(imagen: Any) -> None:
+    folder = folder_of(imagen("compare", "a cat", "--models", "a", *SMALL))
+
+    done = imagen("compare", "--resume", str(folder), "--dry-run")
+
+    assert (done.exit_code, done.out) == (0, "nothing is left to be made\n")
+
+
+@pytest.mark.usefixtures("config")
+def test_ledger_that_is_damaged_stops_no_resume(imagen: Any, imagen_home: Path) -> None:
+    folder = folder_of(imagen("compare", "a cat", "--models", "a", "--seeds", "1", *SMALL))
+    [ledger] = imagen_home.rglob("*.db")
+    ledger.write_bytes(b"no database" * 1000)
+
+    done = imagen("compare", "--resume", str(folder), "--seeds", "2")
+
+    assert "ledger" in done.err
+    assert {path.name for path in folder.glob("a-*.png")} == {"a-1.png", "a-2.png"}
+
+
+def test_block_of_one_model_that_is_broken_fails_that_one_alone(imagen: Any, config: Path) -> None:
+    folder = folder_of(imagen("compare", "a cat", "--models", "a,b", "--seeds", "1", *SMALL))
+    file = config / "imagen.yaml"
+    file.write_text(file.read_text().replace("format: webp", "format: nope"))
+
+    done = imagen("compare", "--resume", str(folder), "--seeds", "2")
+
+    assert done.exit_code == 7
+    assert {path.name for path in folder.glob("*-*.png")} == {"a-1.png", "b-1.png", "a-2.png"}
+    assert "b, seed 2: " in done.err
+
+
+@pytest.mark.usefixtures("config")
+def test_same_failure_of_several_is_told_once(imagen: Any) -> None:
+    done = imagen("compare", "a cat", "--models", "a,bad", "--seeds", "1..3", *SMALL)
+
+    assert done.err.count("the mock was told to fail") == 1
+    assert "bad, seed 1 and 2 more: " in done.err
+
+
+@pytest.mark.usefixtures("config")
 def test_picture_made_again_is_the_same(imagen: Any) -> None:
     folder = folder_of(imagen("compare", "a cat", "--models", "a", "--seeds", "1", *SMALL))
     before = (folder / "a-1.png").read_bytes()
@@ -586,4 +747,5 @@ def test_time_of_a_cell_is_its_own(world: World) -> None:
     world.run(comparing)
 
     [cell] = comparing.comparison.cells
+    assert cell.latency_ms is not None
     assert 0 <= cell.latency_ms <= (time.monotonic() - started) * 1000 + 1

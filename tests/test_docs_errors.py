@@ -51,7 +51,7 @@ from imagen_core.pipeline import Pipeline
 from imagen_core.protocols import Instance
 from imagen_core.terminal import Terminal
 from imagen_core.testing import FailingServer
-from imagen_core.types import Field
+from imagen_core.types import Field, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -304,13 +304,31 @@ CASES = {
     "the model … is named twice": Case("compare cat --models mock,mock"),
     "the seed … is named twice": Case("compare cat --models mock --seeds 1,1"),
     "'…' is no seed": Case("compare cat --models mock --seeds x"),
-    "the seeds '…' are out of range": Case("compare cat --models mock --seeds 9..2"),
+    "the seeds '…' run backwards": Case("compare cat --models mock --seeds 9..2"),
+    "the seeds '…' are out of range": Case("compare cat --models mock --seeds 0"),
     "'…' are … seeds": Case("compare cat --models mock --seeds 1..999"),
+    "'…' are too many seeds": Case("compare cat --models mock --seeds 1..300,301..500"),
     "… models with … seeds are … cells, and 400 are the most": Case(
         "compare cat --models mock,a --seeds 1..300",
         config="backends: {a: {type: mock}}",
     ),
     "--columns is 0 to 40, got …": Case("compare cat --models mock --columns 99"),
+    "--columns is for one axis": Case(
+        "compare cat --models mock,a --seeds 1,2 --columns 2",
+        config="backends: {a: {type: mock}}",
+    ),
+    "… makes no sense": Case(
+        "compare --resume {folder}",
+        prepare=lambda folder: save(
+            folder,
+            msgspec.structs.replace(
+                planned(Options(prompt="cat"), ["mock"], [1], Moment.now()), cells=()
+            ),
+        ),
+    ),
+    "… is no folder": Case(
+        "compare cat --models mock --output-dir {folder}/taken", prepare=write("taken", b"")
+    ),
     "a comparison that is resumed has its prompt and its options": Case(
         "compare cat --resume {folder}"
     ),
@@ -670,6 +688,19 @@ def in_a_folder_that_is_taken(folder: Path) -> Told:
         return tell(Case("compare --resume {folder}"), folder)
 
 
+def comparison_that_another_model_began(folder: Path) -> Told:
+    comparison = planned(Options(prompt="cat"), ["mock"], [1], Moment.now())
+    save(folder, comparison)
+    [cell] = comparison.cells
+    app = App.for_test(Listener(), folder, plugins=PLUGINS)
+    [asked] = app.resolve(comparison.options_of(cell))
+    asked = msgspec.structs.replace(asked, id=cell.id)
+    begun = Run(id=cell.id, started_at="2026", request=asked, model="older", remote_id="1")
+    app.ledger.record(begun, finished=False)
+    app.ledger.close()
+    return tell(Case("compare --resume {folder}"), folder)
+
+
 def batch_that_is_taken(folder: Path) -> Told:
     fcntl = pytest.importorskip("fcntl")
     (folder / "pictures").mkdir()
@@ -697,6 +728,7 @@ OTHER_CASES: dict[str, Callable[[Path], Told]] = {
     "batch: cannot write …: …": full_results,
     "the batch '…' in … is being made by another process": batch_that_is_taken,
     "another imagen is at work in …": in_a_folder_that_is_taken,
+    "'…' has begun it with the model …, and has …": comparison_that_another_model_began,
     "could not write to standard output: …": full_disk,
     "cannot write to the folder …: Permission denied": locked_folder,
     "cancelled before it began": cancelled_before,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,22 +10,16 @@ import click
 
 from imagen_core.app import App
 from imagen_core.cli.options import SwitchedCommand, request_options, switched
-from imagen_core.cli.shared import (
-    cancelled_by_signals,
-    config_option,
-    json_option,
-    pass_app,
-    read_prompt,
-    telling_what_is_left,
-)
-from imagen_core.errors import Cancelled, ImagenError, PartialFailure, UsageError
-from imagen_core.types import Accepted, Note, Options, Run
+from imagen_core.cli.shared import config_option, json_option, pass_app, read_prompt
+from imagen_core.errors import UsageError
+from imagen_core.types import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from imagen_core.compare import Comparing
     from imagen_core.comparison import Comparison
+    from imagen_core.ledger import Ledger
 
 MOST_COLUMNS = 40
 
@@ -76,79 +71,118 @@ def command(
     **given: Any,
 ) -> None:
     """Plan the cells, make them, and show them on a sheet and a page."""
+    from imagen_core.cli.compare_run import run
+
     app.console.quiet = quiet
     flags = switched(given)
-    if not 0 <= columns <= MOST_COLUMNS:
-        raise UsageError(f"--columns is 0 to {MOST_COLUMNS}, got {columns}")
-    comparison = _comparison(app, prompt, models=models, seeds=seeds, resume=resume, given=given)
+    more = _axes(app, models, seeds)
+    if resume:
+        _refuse_with_resume(prompt, output_dir, columns, given)
+        planned = None
+    else:
+        planned = _planned(app, prompt, more, columns, given)
     app.warn_of_settings()
     if dry_run:
         from imagen_core.cli.compare_plan import print_plan
 
-        print_plan(app, comparison, resume)
+        print_plan(app, planned or _resumed(resume, more), resume, _ledger(app, flags, look=True))
         return
-    with _begun(app, comparison, resume, output_dir, flags) as comparing:
-        interrupted = _make(app, comparing, flags)
-        shown = comparing.finish(sheet=not no_sheet, columns=columns)
-        _show(app, comparing, shown, flags)
-    _exit(app, comparing, shown, interrupted=interrupted)
+    folder = _parent(app, output_dir) if planned else Path(resume)
+    with _begun(app, planned, folder, more, _ledger(app, flags)) as comparing:
+        run(app, comparing, flags, sheet=not no_sheet)
 
 
-def _comparison(
-    app: App, prompt: str | None, *, models: str, seeds: str, resume: str, given: dict[str, Any]
-) -> Comparison:
-    """The comparison that is asked for: a new one, or an earlier one with more in it."""
-    from imagen_core.comparison import extended, load, parse_seeds, planned
-    from imagen_core.files import Moment, expand_home
+Axes = tuple[tuple[str, ...], tuple[int, ...]]
+
+
+def _axes(app: App, models: str, seeds: str) -> Axes:
+    """The models and seeds that are named, each of which there is."""
+    from imagen_core.comparison import parse_seeds
 
     names = tuple(name.strip() for name in models.split(",") if name.strip())
     for name in names:
         app.instance(name)
-    numbers = parse_seeds(seeds) if seeds else ()
-    if resume:
-        if prompt is not None or any(given.values()):
-            told = "a comparison that is resumed has its prompt and its options"
-            raise UsageError(told, hint="give --resume with --models and --seeds alone")
-        return extended(load(expand_home(resume)), names, numbers)
-    if prompt is None:
-        raise UsageError("a prompt is needed", hint='imagen compare "a cat" --models a,b')
-    if not names:
-        told = "name the backends to compare"
-        raise UsageError(told, hint=f"--models {','.join(app.instances())}")
+    return names, parse_seeds(seeds) if seeds else ()
+
+
+def _refuse_with_resume(
+    prompt: str | None, output_dir: str, columns: int, given: Mapping[str, Any]
+) -> None:
+    if prompt is not None or output_dir or columns or any(given.values()):
+        told = "a comparison that is resumed has its prompt and its options"
+        raise UsageError(told, hint="give --resume with --models and --seeds alone")
+
+
+def _planned(
+    app: App, prompt: str | None, axes: Axes, columns: int, given: dict[str, Any]
+) -> Comparison:
+    """A new comparison, with nothing done yet."""
+    from msgspec.structs import replace
+
+    from imagen_core.comparison import planned
+    from imagen_core.files import Moment
     from imagen_core.resolve import draw_seed
 
+    models, seeds = axes
+    if not 0 <= columns <= MOST_COLUMNS:
+        raise UsageError(f"--columns is 0 to {MOST_COLUMNS}, got {columns}")
+    if columns and len(models) > 1 and len(seeds) > 1:
+        raise UsageError("--columns is for one axis", hint="two axes have a column a model")
+    if prompt is None:
+        raise UsageError("a prompt is needed", hint='imagen compare "a cat" --models a,b')
+    if not models:
+        told = "name the backends to compare"
+        raise UsageError(told, hint=f"--models {','.join(app.instances())}")
     options = Options(prompt=read_prompt(prompt), **given)
-    return planned(options, names, numbers or (draw_seed(),), Moment.now())
+    if not options.prompt.strip():
+        app.console.warn("the prompt is empty")
+    found = planned(options, models, seeds or (draw_seed(),), Moment.now())
+    return replace(found, options=replace(found.options, columns=columns))
 
 
-def _begun(
-    app: App, comparison: Comparison, resume: str, output_dir: str, flags: Mapping[str, str]
-) -> Any:
-    """The comparison in its folder, with what an earlier command made of it."""
-    from contextlib import contextmanager
-
-    from imagen_core import ledger
-    from imagen_core.compare import Comparing, at_work, place
+def _resumed(folder: str, axes: Axes) -> Comparison:
+    """An earlier comparison, with more in it."""
+    from imagen_core.comparison import extended, load
     from imagen_core.files import expand_home
 
-    folder = expand_home(resume) if resume else _parent(app, output_dir)
+    return extended(load(expand_home(folder)), *axes)
 
-    @contextmanager
-    def begun() -> Any:
-        known = app.ledger if app.decide(ledger.SWITCH, flags).on else None
-        comparing = Comparing(app, folder, comparison, ledger=known)
-        if not resume:
-            # What makes no sense at all leaves no folder behind.
-            comparing.resolve()
-            comparing.folder = place(folder, comparison)
+
+def _ledger(app: App, flags: Mapping[str, str], *, look: bool = False) -> Ledger | None:
+    """The ledger, if it is on; for a mere look, if it is there."""
+    from imagen_core import ledger
+
+    if not app.decide(ledger.SWITCH, flags).on or (look and not app.ledger.path.exists()):
+        return None
+    return app.ledger
+
+
+@contextlib.contextmanager
+def _begun(
+    app: App, planned: Comparison | None, folder: Path, axes: Axes, known: Ledger | None
+) -> Iterator[Comparing]:
+    """The comparison in its folder, which is this process's alone."""
+    from imagen_core.compare import Comparing, at_work, place
+    from imagen_core.comparison import load
+    from imagen_core.files import expand_home
+    from imagen_core.stock import Stock
+
+    if planned:
+        comparing = Comparing(app, folder, planned, ledger=known)
+        # What makes no sense at all leaves no folder behind.
+        comparing.resolve()
+        comparing.folder = place(folder, planned)
         with at_work(comparing.folder):
-            if resume:
-                comparing.take_stock()
-                comparing.resolve()
             comparing.save()
             yield comparing
-
-    return begun()
+        return
+    folder = expand_home(str(folder))
+    load(folder)
+    with at_work(folder):
+        comparing = Comparing(app, folder, _resumed(str(folder), axes), ledger=known)
+        comparing.resolve(Stock(folder, known))
+        comparing.save()
+        yield comparing
 
 
 def _parent(app: App, output_dir: str) -> Path:
@@ -157,68 +191,3 @@ def _parent(app: App, output_dir: str) -> Path:
     folder = expand_home(output_dir or app.settings.knob("output.dir").text)
     check_path(folder)
     return folder
-
-
-def _make(app: App, comparing: Comparing, flags: Mapping[str, str]) -> bool:
-    """Make what is left; returns whether somebody interrupted it."""
-    import threading
-
-    cancel = threading.Event()
-    names = {request.id: f"{request.backend} {request.seed}" for request in comparing.requests}
-    board = app.console.board(names)
-    there: dict[str, str] = {}
-    tell = app.console.info if getattr(app.console, "draws", False) else None
-    pipeline = app.pipeline(flags)
-    with cancelled_by_signals(cancel, tell), telling_what_is_left(app, there):
-        for request, item in comparing.run(pipeline, cancel):
-            if isinstance(item, Accepted):
-                there[request.id] = f"'{request.backend}' on {item.remote_id}"
-            if isinstance(item, Run):
-                there.pop(request.id, None)
-                board.finish(request.id, item)
-            elif isinstance(item, Note):
-                if item.warning:
-                    app.console.warn(f"{item.step}: {item.text}")
-            else:
-                board.take(request.id, item)
-    board.hide()
-    return cancel.is_set()
-
-
-def _show(app: App, comparing: Comparing, shown: list[Path], flags: Mapping[str, str]) -> None:
-    """The steps that show something get the sheet, or else the pictures."""
-    from imagen_core.overview import SHEET
-
-    sheets = [str(path) for path in shown if path.name == SHEET]
-    paths = sheets or comparing.pictures()
-    for note in app.pipeline(flags).show(comparing.runs, paths):
-        if note.warning:
-            app.console.warn(f"{note.step}: {note.text}")
-
-
-def _exit(app: App, comparing: Comparing, shown: list[Path], *, interrupted: bool) -> None:
-    """Print what came of it, and end with the exit code of all cells together."""
-    cells = comparing.comparison.cells
-    failed = [cell for cell in cells if cell.status in ("failed", "cancelled")]
-    if app.console.as_json:
-        from msgspec import to_builtins
-
-        paths = {"folder": str(comparing.folder), "shown": [str(path) for path in shown]}
-        app.console.json({**to_builtins(comparing.comparison), **paths})
-    else:
-        for cell in failed:
-            error = cell.error or {}
-            app.console.warn(f"{cell.name}: {error.get('message', 'failed')}")
-        for path in shown:
-            app.console.line(str(path))
-    if interrupted:
-        app.console.info(f"'imagen compare --resume {comparing.folder}' goes on")
-        raise click.exceptions.Exit(Cancelled.exit_code)
-    if failed:
-        app.console.info(
-            f"{len(failed)} of {len(cells)} failed; "
-            f"'imagen compare --resume {comparing.folder}' tries them again"
-        )
-        all_failed = len(failed) == len(cells)
-        code = ImagenError.exit_code if all_failed else PartialFailure.exit_code
-        raise click.exceptions.Exit(code)

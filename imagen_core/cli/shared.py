@@ -176,7 +176,7 @@ def _make(
             if isinstance(item, Run):
                 there.pop(request.id, None)
                 bar.finish(request.id)
-                _print_notes(app, item, runs)
+                print_notes(app, item, runs)
                 print_outputs(app, item, relative=relative)
                 _print_failure(app, item, runs)
                 runs.append(item)
@@ -221,7 +221,7 @@ def telling_what_is_left(app: protocols.App, there: Mapping[str, str]) -> Iterat
         raise
 
 
-def _print_notes(app: protocols.App, run: Run, earlier: list[Run]) -> None:
+def print_notes(app: protocols.App, run: Run, earlier: list[Run]) -> None:
     """Warn of what is to be said of a Run, unless it was said of an earlier one."""
     said = {(note.step, note.text) for other in earlier for note in other.notes}
     for note in run.notes:

@@ -146,10 +146,16 @@ class Running:
             problem = self._out_of_time(following)
         if problem and not made.outputs:
             yield from self._spent(model, made)
-            raise problem
+            raise self._over(problem) if made.ended else problem
         yield from self._delivered(made, model)
         if problem:
             raise problem
+
+    def _over(self, problem: ImagenError) -> ImagenError:
+        """The same problem, not to be waited for: asked for again, it stays what it is."""
+        if self._request.resume and isinstance(problem, UnavailableError):
+            return ImagenError(problem.message, hint=problem.hint)
+        return problem
 
     def _out_of_time(self, following: Following) -> ImagenError:
         made, limit = following.now, self._backend.limit

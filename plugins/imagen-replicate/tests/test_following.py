@@ -367,6 +367,18 @@ def test_earlier_prediction_that_ended_is_not_made_again(
     assert len(server.creates) == 1
 
 
+def test_earlier_prediction_that_ended_is_not_to_be_waited_for(
+    server: FakeReplicate, make: Any, ask: Any
+) -> None:
+    server.fail_with("the service is temporarily unavailable (E003)")
+    first = failing(make().generate(ask()), UnavailableError)
+
+    again = failing(make().generate(ask(resume=server.predictions[0].id)), ImagenError)
+
+    assert (again.code, again.retryable) == ("failed", False)
+    assert str(again) == str(first)
+
+
 def test_earlier_prediction_that_nobody_knows_is_told(make: Any, ask: Any) -> None:
     with pytest.raises(RejectedError, match="answered 404"):
         list(make().generate(ask(resume="gone")))
