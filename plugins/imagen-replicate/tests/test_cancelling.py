@@ -31,6 +31,8 @@ def test_prediction_that_runs_is_stopped_and_charged(
     server.hold()
     events = make(wait=0).generate(ask())
     id = begun(events)
+    while server.predictions[0].status != "processing":
+        next(events)
 
     error = close(events)
 
