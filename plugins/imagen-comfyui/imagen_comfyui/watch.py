@@ -19,7 +19,7 @@ from urllib.parse import quote
 from imagen_core import Progress
 
 if TYPE_CHECKING:
-    from websockets.sync.client import ClientConnection
+    from websockets.sync.connection import Connection
 
 THREAD_NAME = "imagen-comfyui"
 OPEN_SECONDS = 5.0
@@ -64,7 +64,7 @@ class Watch:
         self._messages: SimpleQueue[Message] = SimpleQueue()
         self._tried = threading.Event()
         self._closing = threading.Event()
-        self._connection: ClientConnection | None = None
+        self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
 
     def __enter__(self) -> Watch:
@@ -132,7 +132,7 @@ class Watch:
         finally:
             self._connection = None
 
-    def _take_all(self, connection: ClientConnection) -> bool:
+    def _take_all(self, connection: Connection) -> bool:
         from websockets.exceptions import ConnectionClosed
 
         if self._again:
