@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from imagen_core.app import App
 
-STEERING = ("IMAGEN_", "_IMAGEN_", "XDG_", "COMP_", "MAI_", "TMUX")
+STEERING = ("IMAGEN_", "_IMAGEN_", "XDG_", "COMP_", "MAI_", "SUPABASE_", "TMUX")
 """How variables begin that change what imagen does."""
 LENDING = ("_TOKEN", "_KEY", "_SECRET", "_PASSWORD", "_PROXY")
 """How variables end that let a test spend money, or reach beyond this machine."""
