@@ -1,0 +1,54 @@
+"""A real PostgreSQL, twice, and a real PostgREST, as far as a test asks for them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import supabase_programs
+from supabase_servers import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROGRAMS = {
+    "system": supabase_programs.system_postgresql,
+    "18": supabase_programs.pip_postgresql,
+}
+
+
+@pytest.fixture(scope="session")
+def clusters() -> Iterator[Callable[[str], Any]]:
+    """Each PostgreSQL by its name, started when it is first asked for."""
+    started: dict[str, Any] = {}
+    with ExitStack() as stack:
+
+        def cluster(name: str) -> Any:
+            if name not in started:
+                started[name] = Cluster(PROGRAMS[name]())
+                stack.callback(started[name].close)
+            return started[name]
+
+        yield cluster
+
+
+@pytest.fixture(params=PROGRAMS)
+def cluster(request: pytest.FixtureRequest, clusters: Callable[[str], Any]) -> Any:
+    """A PostgreSQL: the installed one, and 18."""
+    return clusters(request.param)
+
+
+@pytest.fixture
+def database(cluster: Any) -> Iterator[Any]:
+    """An empty Supabase project's database."""
+    found = cluster.database()
+    yield found
+    cluster.drop(found)
+
+
+@pytest.fixture
+def project(cluster: Any) -> Any:
+    """A migrated project with its PostgREST, shared by all tests: a test takes new owners."""
+    return cluster.project()
