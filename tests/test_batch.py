@@ -234,7 +234,7 @@ def test_picture_that_is_gone_is_made_again_under_its_name(imagen: Any, prompts:
 
     assert done.paths == [gone]
     assert gone.read_bytes() == data
-    assert "imagen: 1 pictures are gone or changed, and are made again" in done.err
+    assert "imagen: gone or changed, and made again: 1" in done.err
     assert summary(done) == "imagen: 1 made, 0 failed, 2 skipped; 0 USD"
     assert len(runs()) == 3
 

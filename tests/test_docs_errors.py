@@ -385,7 +385,7 @@ CASES = {
     "the plan … can't be read: …": Case(
         "batch {folder}/rows.txt", prepare=batch_before(spoil=spoil_plan)
     ),
-    "… pictures are gone or changed, and are made again": Case(
+    "gone or changed, and made again: …": Case(
         "batch {folder}/rows.txt", prepare=batch_before(spoil=lose_pictures)
     ),
     "row …: an input image has changed since it was checked": Case(

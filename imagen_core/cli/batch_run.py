@@ -57,7 +57,7 @@ class BatchMaking:
         left = self._batch.sort_out(_memory(self._app, self._flags))
         self._tally.skipped = left.skipped
         if left.gone:
-            told = f"{len(left.gone)} pictures are gone or changed, and are made again"
+            told = f"gone or changed, and made again: {len(left.gone)}"
             self._app.console.info(told)
             self._batch.forget(left.gone)
         for run in left.adopted:
