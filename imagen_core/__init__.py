@@ -24,12 +24,13 @@ _HOMES = {
         "RejectedError",
         "UnavailableError",
         "UsageError",
+        "told",
     ),
     "imagen_core.hookspecs": ("hookimpl",),
     "imagen_core.blocks": ("read_yaml", "suggestion"),
     "imagen_core.cli.shared": ("config_option", "json_option", "pass_app", "see_through"),
     "imagen_core.config": ("Secret",),
-    "imagen_core.files": ("expand_home", "image_header", "write_atomically"),
+    "imagen_core.files": ("expand_home", "image_header", "sidecar_path", "write_atomically"),
     "imagen_core.png": ("png_texts",),
     "imagen_core.sidecar": ("document",),
     "imagen_core.sound": ("damage", "is_black"),
@@ -98,10 +99,12 @@ if TYPE_CHECKING:
         RejectedError as RejectedError,
         UnavailableError as UnavailableError,
         UsageError as UsageError,
+        told as told,
     )
     from imagen_core.files import (
         expand_home as expand_home,
         image_header as image_header,
+        sidecar_path as sidecar_path,
         write_atomically as write_atomically,
     )
     from imagen_core.hookspecs import hookimpl as hookimpl
