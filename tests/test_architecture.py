@@ -199,10 +199,6 @@ def test_known_agrees_with_the_core() -> None:
     assert types == {spec.type for spec in builtin.imagen_backends()}
 
 
-UNFINISHED = ("imagen-supabase",)
-"""Of these the core knows more than they bring yet."""
-
-
 def test_known_agrees_with_the_first_party_plugins() -> None:
     from importlib import import_module
 
@@ -215,9 +211,6 @@ def test_known_agrees_with_the_first_party_plugins() -> None:
         module = import_module(name.replace("-", "_"))
         found = read_specs(Plugin(name=name.removeprefix("imagen-"), distribution=name), module)
         commands = {key for key, what in known.COMMANDS.items() if what.distribution == name}
-        if name in UNFINISHED:
-            assert {spec.name for spec in found.commands} < commands
-            continue
         types = {key for key, owner in known.BACKEND_TYPES.items() if owner == name}
         switches = {key for key, what in known.SWITCHES.items() if what.distribution == name}
 

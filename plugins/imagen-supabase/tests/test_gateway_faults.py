@@ -25,16 +25,11 @@ def server() -> Iterator[Gateway]:
 
 @pytest.fixture
 def web(server: Gateway) -> Iterator[httpx.Client]:
-    with web_of(server) as found:
-        yield found
-
-
-def web_of(server: Gateway) -> httpx.Client:
-    """An HTTP client with the service key."""
     key = server.service_key
     headers = {"apikey": key, "authorization": f"Bearer {key}", "content-type": "image/png"}
     # Certificates take long to load, and there are none here.
-    return httpx.Client(base_url=server.url, headers=headers, verify=False, timeout=20)
+    with httpx.Client(base_url=server.url, headers=headers, verify=False, timeout=20) as found:
+        yield found
 
 
 def upload(web: httpx.Client, **options: Any) -> httpx.Response:
@@ -111,14 +106,14 @@ def test_request_whose_reply_is_lost_has_its_effect(server: Gateway, web: httpx.
     ids=str,
 )
 def test_hanging_request_ends_when_the_client_goes_away(
-    fault: faults.Fault, objects: dict[str, bytes]
+    server: Gateway, web: httpx.Client, fault: faults.Fault, objects: dict[str, bytes]
 ) -> None:
-    with Gateway() as server, web_of(server) as web:
-        server.fail(fault)
-        with pytest.raises(httpx.ReadTimeout):
-            upload(web, timeout=0.1)
+    server.fail(fault)
 
-    # Only now has it surely done all it does.
+    with pytest.raises(httpx.ReadTimeout):
+        upload(web, timeout=0.1)
+
+    server.wait_hanging(0)
     assert server.objects == objects
 
 

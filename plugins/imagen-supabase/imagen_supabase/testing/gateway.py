@@ -97,6 +97,12 @@ class Gateway:
         with self._lock:
             self._planned.append(_Planned(fault, method, path, times))
 
+    def mend(self) -> None:
+        """Lets no request fail any more, and answers those that hang."""
+        with self._lock:
+            self._planned.clear()
+        self.release()
+
     def wait_hanging(self, count: int = 1, seconds: float = 10) -> None:
         """Waits until just so many requests hang, those that act having done so."""
         with self._lock:

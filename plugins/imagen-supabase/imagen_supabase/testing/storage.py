@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 import time
@@ -11,10 +12,10 @@ from urllib.parse import quote, unquote
 
 from imagen_core.testing import Reply
 from imagen_supabase.testing import problems, serving
-from imagen_supabase.testing.objects import BUCKET, Bucket, Entry, MemoryObjects, Objects
+from imagen_supabase.testing.objects import BUCKET, Bucket, Entry, MemoryObjects, Objects, iso, now
 from imagen_supabase.testing.problems import StorageProblem, reply_compact
 from imagen_supabase.testing.tokens import SECRET, SERVER, TokenError, Visitor, read, sign
-from imagen_supabase.testing.uploads import check_upload, describe, read_upload
+from imagen_supabase.testing.uploads import Upload, check_upload, read_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ class Storage:
         limits = self._bucket(bucket)
         upload = read_upload(received)
         check_upload(upload, name, limits, self._limit)
-        entry = Entry(bucket, name, describe(upload), upload.user_metadata, visitor.owner)
+        entry = _entry(bucket, name, upload, visitor)
         with self._lock:
             entry = self._objects.put(visitor, entry, upsert=upsert)
             self._bytes[bucket, name] = upload.data
@@ -272,6 +273,21 @@ class Storage:
             for entry in removed:
                 self._bytes.pop((bucket, entry.name), None)
         return removed
+
+
+def _entry(bucket: str, name: str, upload: Upload, visitor: Visitor) -> Entry:
+    digest = hashlib.md5(upload.data, usedforsecurity=False).hexdigest()
+    size = len(upload.data)
+    said = {
+        "eTag": f'"{digest}"',
+        "size": size,
+        "mimetype": upload.mime,
+        "cacheControl": upload.cache_control,
+        "lastModified": iso(now()),
+        "contentLength": size,
+        "httpStatusCode": 200,
+    }
+    return Entry(bucket, name, said, upload.user_metadata, visitor.owner)
 
 
 def _body(received: Received, *needed: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hmac
 import json
 import time
@@ -62,7 +63,7 @@ def user_token(
 def _claims(part: str) -> dict[str, Any]:
     try:
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except ValueError as error:
+    except (ValueError, binascii.Error) as error:
         raise TokenError("Invalid Compact JWS") from error
     if not isinstance(claims, dict):
         raise TokenError("Invalid Compact JWS")

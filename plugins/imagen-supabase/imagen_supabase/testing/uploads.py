@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 from email.parser import BytesHeaderParser
@@ -11,7 +10,6 @@ from email.policy import HTTP
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imagen_supabase.testing.objects import iso, now
 from imagen_supabase.testing.problems import (
     internal_error,
     invalid_key,
@@ -64,20 +62,6 @@ def check_upload(upload: Upload, key: str, bucket: Bucket, limit: int) -> None:
         raise too_large()
     if any(len(part) > 255 for part in key.split("/")):
         raise internal_error()
-
-
-def describe(upload: Upload) -> dict[str, Any]:
-    """Gives what Storage itself notes of a file."""
-    digest = hashlib.md5(upload.data, usedforsecurity=False).hexdigest()
-    return {
-        "eTag": f'"{digest}"',
-        "size": len(upload.data),
-        "mimetype": upload.mime,
-        "cacheControl": upload.cache_control,
-        "lastModified": iso(now()),
-        "contentLength": len(upload.data),
-        "httpStatusCode": 200,
-    }
 
 
 def _read_form(body: bytes, kind: str) -> Upload:

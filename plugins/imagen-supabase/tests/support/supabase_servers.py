@@ -3,7 +3,9 @@
 All of it listens on this machine alone, belongs to one process of pytest, and ends with it.
 """
 
+import base64
 import contextlib
+import hmac
 import json
 import os
 import pwd
@@ -17,7 +19,7 @@ import threading
 import time
 from pathlib import Path
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
@@ -25,11 +27,11 @@ import psycopg
 import supabase_programs
 from imagen_supabase import scripts
 from imagen_supabase.migrate import migrating
-from imagen_supabase.testing.tokens import SECRET as JWT_SECRET, user_token as token
 
 BOOTSTRAP = Path(__file__).with_name("supabase_bootstrap.sql")
 PASSWORD = "p@ss/w:rd%and#more"
 """Of the superuser: whatever has to be written otherwise in a URL."""
+JWT_SECRET = "a-secret-of-the-tests-with-over-32-characters"
 SECONDS = 30
 """How long a server may take to start or to end."""
 
@@ -262,6 +264,17 @@ class Project:
         return httpx.Client(base_url=self.rest_url, headers=headers, verify=False)
 
 
+def token(role, owner=None, seconds=3600):
+    """A JWT as Supabase's Auth signs them."""
+    claims = {"role": role, "exp": int(time.time()) + seconds}
+    if owner:
+        claims["sub"] = str(UUID(str(owner)))
+    head = _encoded({"alg": "HS256", "typ": "JWT"})
+    signed = f"{head}.{_encoded(claims)}"
+    digest = hmac.digest(JWT_SECRET.encode(), signed.encode(), "sha256")
+    return f"{signed}.{_base64(digest)}"
+
+
 def image(owner, **fields):
     """A row of imagen.images."""
     name = uuid4()
@@ -342,3 +355,11 @@ def _open_folder():
     """A folder for temporary files that the plain user can reach, too."""
     folder = Path(tempfile.gettempdir())
     return folder if folder.stat().st_mode & stat.S_IXOTH else Path("/tmp")
+
+
+def _encoded(value):
+    return _base64(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _base64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
