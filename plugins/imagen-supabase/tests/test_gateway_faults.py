@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -110,7 +111,7 @@ def test_request_whose_reply_is_lost_has_its_effect(server: Gateway, web: httpx.
     [(faults.HANGING, {}), (faults.ACTED_AND_HANGING, {"a/cat.png": b"cat"})],
     ids=str,
 )
-def test_hanging_request_ends_when_the_client_goes_away(
+def test_client_times_out_on_a_request_that_hangs(
     fault: faults.Fault, objects: dict[str, bytes]
 ) -> None:
     with Gateway() as server, web_of(server) as web:
@@ -120,6 +121,17 @@ def test_hanging_request_ends_when_the_client_goes_away(
 
     # Only now has it surely done all it does.
     assert server.objects == objects
+
+
+def test_server_lets_go_of_a_request_whose_client_is_gone(server: Gateway) -> None:
+    server.fail(faults.HANGING)
+    client = HTTPConnection(server.url.removeprefix("http://"))
+    client.request("GET", "/storage/v1/status")
+    server.wait_hanging()
+
+    client.close()
+
+    server.wait_hanging(0)
 
 
 @pytest.mark.parametrize("fault", [faults.HANGING, faults.ACTED_AND_HANGING], ids=str)
