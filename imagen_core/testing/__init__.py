@@ -23,6 +23,7 @@ _HOME = {
     "isolated_app": "imagen_core.testing.conformance",
     "png": "imagen_core.testing.fixtures",
     "reply_json": "imagen_core.testing.web",
+    "serve": "imagen_core.testing.serving",
 }
 
 __all__ = list(_HOME)
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from imagen_core.testing.fixtures import events as events, images as images, png as png
     from imagen_core.testing.plugin import Result as Result
     from imagen_core.testing.server import FailingServer as FailingServer
+    from imagen_core.testing.serving import serve as serve
     from imagen_core.testing.step import StepConformance as StepConformance
     from imagen_core.testing.web import (
         Received as Received,
