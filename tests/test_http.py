@@ -407,7 +407,7 @@ def test_call_that_hangs_can_be_closed(server: FailingServer, client: httpx.Clie
     # Closing the client under a request that is being read would leave its thread to its time-out.
     for thread in threading.enumerate():
         if thread.name == http.THREAD_NAME:
-            thread.join(20)
+            thread.join(60)
 
 
 @pytest.mark.parametrize(

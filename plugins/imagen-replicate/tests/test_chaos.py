@@ -312,8 +312,8 @@ def test_prediction_that_is_on_its_way_to_another_is_not_adopted_at_the_second_l
     second.start()
     server.wait_predictions(1)
     server.release()
-    first.join(20)
-    second.join(20)
+    first.join(60)
+    second.join(60)
 
     ids = [image.metadata["prediction_id"] for image in made]
     assert ids == [one.id for one in server.predictions]

@@ -358,7 +358,7 @@ def test_equal_requests_at_once_each_get_their_own(
     until(lambda: len(server.predictions) == 4)
     server.release()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
     assert len({image.metadata["prediction_id"] for image in made}) == 4
     assert server.bills == 4
