@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from imagen_core import Request
@@ -14,6 +15,7 @@ from imagen_replicate.backend import ReplicateBackend
 from imagen_replicate.config import ReplicateConfig
 from imagen_replicate.patience import Patience
 from imagen_replicate.testing import FakeReplicate
+from replicate_transcripts import SCHNELL, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["events", "images", "png"]
 
-SCHNELL = "black-forest-labs/flux-schnell"
 QUICK = Patience(look=0.01, seldom=0.05, apart=0.05, again=0.01, late=1.5, closing=4.0)
 
 
@@ -31,6 +32,13 @@ QUICK = Patience(look=0.01, seldom=0.05, apart=0.05, again=0.01, late=1.5, closi
 def server() -> Iterator[FakeReplicate]:
     with FakeReplicate() as fake:
         yield fake
+
+
+@pytest.fixture
+def web(server: FakeReplicate) -> Iterator[httpx.Client]:
+    """A client of the server, which shows the token."""
+    with open_client(server) as client:
+        yield client
 
 
 @pytest.fixture

@@ -19,12 +19,11 @@ from imagen_core.testing import isolated_app
 from imagen_replicate.backend import ReplicateBackend
 from imagen_replicate.config import ReplicateConfig
 from replicate_fixtures import image_of
+from replicate_transcripts import DEV, PRO
 
 if TYPE_CHECKING:
     from imagen_replicate.testing import FakeReplicate
 
-PRO = "black-forest-labs/flux-1.1-pro"
-DEV = "black-forest-labs/flux-dev"
 LORA = "black-forest-labs/flux-dev-lora"
 
 

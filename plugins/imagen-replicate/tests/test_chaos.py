@@ -19,6 +19,7 @@ import imagen_replicate
 from imagen_core import ImagenError, Options, Request, Run
 from imagen_core.testing import isolated_app
 from imagen_replicate.testing import FakeReplicate
+from replicate_fixtures import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -227,16 +228,6 @@ def unaccounted(chaos: Chaos) -> Iterator[str]:
             open_bills[prompt] -= 1
         else:
             yield f"{one.id} of '{prompt}'"
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what a server does in its own time."""
-    waiting = threading.Event()
-    for _ in range(1000):
-        if holds():
-            return
-        waiting.wait(0.01)
-    raise TimeoutError
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from imagen_core import (
 )
 from imagen_replicate.testing import FakeReplicate
 from replicate_fixtures import PAGE, image_of, until
+from replicate_transcripts import PRO
 
 THROTTLED = {"detail": "Request was throttled. Expected available in 0 second.", "retry_after": 0}
-PRO = "black-forest-labs/flux-1.1-pro"
 
 
 def sent(server: FakeReplicate) -> list[dict[str, Any]]:
