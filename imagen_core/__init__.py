@@ -74,6 +74,7 @@ _HOMES = {
         "Status",
         "UsageRow",
     ),
+    "imagen_core.usage": ("Spent",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -151,6 +152,7 @@ if TYPE_CHECKING:
         Status as Status,
         UsageRow as UsageRow,
     )
+    from imagen_core.usage import Spent as Spent
 
 
 def __getattr__(name: str) -> object:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from imagen_core.files import Target
     from imagen_core.pipeline import Pipeline
+    from imagen_core.usage import Spent
 
 T = TypeVar("T")
 
@@ -75,6 +76,10 @@ class Store(Protocol):
         Without `everything`, those that succeeded and were, or may have been, billed.
         """
         ...
+
+    def spent(self, since: str, *, everything: bool) -> Iterable[Spent] | None:  # noqa: ARG002
+        """The same in groups, for a store that can sum up sooner than it gives its rows."""
+        return None
 
     def status(self) -> Status:
         """Whether it can be used; no network."""

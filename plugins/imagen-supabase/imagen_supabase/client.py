@@ -43,6 +43,7 @@ class Table(NamedTuple):
 
 IMAGES = Table("imagen", "images")
 USAGE = Table("mai", "imagen_usage")
+DAILY = Table("mai", "imagen_usage_daily")
 MIGRATIONS = Table("imagen", "schema_migrations")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from imagen_core import CredentialsError, Status, UsageRow
-from imagen_supabase.client import USAGE, connect
+from imagen_core import CredentialsError, Spent, Status, UsageRow
+from imagen_supabase.client import DAILY, USAGE, connect
 from imagen_supabase.config import KEY, URL, credentials
 
 if TYPE_CHECKING:
@@ -57,6 +59,15 @@ class UsageStore:
         project = self._context.once(connect)
         for found in project.select(USAGE, COLUMNS, order="created_at,id", **conditions):
             yield UsageRow(**{**found, "latency_ms": found["latency_ms"] or 0})
+
+    def spent(self, since: str, *, everything: bool) -> Iterator[Spent]:  # noqa: ARG002
+        """The same in sums by day, which the database makes."""
+        conditions = {"day": f"gte.{since}"} if since else {}
+        project = self._context.once(connect)
+        for found in project.select(DAILY, "*", order="day,backend,model,caller", **conditions):
+            year, week, _ = date.fromisoformat(found.pop("day")).isocalendar()
+            cost = Decimal(str(found.pop("cost_usd")))
+            yield Spent(**found, week=f"{year}-W{week:02}", cost_usd=cost)
 
     def status(self) -> Status:
         """Whether there are credentials; no network."""
