@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bench.batch import Batched
+    from bench.cloud import Clouds
     from bench.comfyui import Overhead
     from bench.commands import Timing
     from bench.replicate import Lag
@@ -55,6 +56,7 @@ class Results:
     sheets: list[Sheets] = field(default_factory=list)
     batches: list[Batched] = field(default_factory=list)
     spread: Spread | None = None
+    clouds: Clouds | None = None
 
 
 def tables(results: Results) -> list[Table]:
@@ -65,7 +67,8 @@ def tables(results: Results) -> list[Table]:
     found += overheads.replicate_tables(results.lags) if results.lags else []
     found += sheet_tables.tables(results.sheets) if results.sheets else []
     found += batch_tables.tables(results.batches) if results.batches else []
-    return [*found, _spread(results.spread)] if results.spread else found
+    found += [_spread(results.spread)] if results.spread else []
+    return [*found, overheads.cloud_table(results.clouds)] if results.clouds else found
 
 
 def about(results: Results) -> list[str]:
@@ -83,7 +86,8 @@ def about(results: Results) -> list[str]:
     found += overheads.about_comfyui() if results.overheads else []
     found += overheads.about_replicate() if results.lags else []
     found += sheet_tables.about() if results.sheets else []
-    return [*found, *batch_tables.about()] if results.batches else found
+    found += batch_tables.about() if results.batches else []
+    return [*found, *overheads.about_cloud(results.clouds)] if results.clouds else found
 
 
 def _spread(spread: Spread) -> Table:
@@ -155,6 +159,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "replicate": [lag._asdict() for lag in results.lags],
         "scheduling": results.spread._asdict() if results.spread else None,
         "batches": [batched._asdict() for batched in results.batches],
+        "cloud": results.clouds._asdict() if results.clouds else None,
         "sheets": [sheets._asdict() for sheets in results.sheets],
         "tails": [tail._asdict() for tail in results.tails],
         "tails_in_new_processes": results.new_processes,
