@@ -193,7 +193,7 @@ def _from_json(value: Any) -> Any:
         return value
     try:
         return msgspec.json.decode(value.encode())
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return str(value)
 
 

@@ -353,10 +353,19 @@ CASES = {
         prepare=write("note.txt", b"no picture"),
     ),
     "cannot read the rows of …: …": Case("batch none.txt"),
+    "…: a … file is none that imagen reads rows from": rows("prompt\ncat", name="rows.tsv"),
     "… has no rows": rows("# nothing", name="rows.txt"),
     "… is not UTF-8 (byte …)": rows(b"\xff"),
     "…:1: …: unknown column; …": rows("promt\ncat"),
     "…:1: …: stands twice in the header": rows("prompt,prompt\ncat,cat"),
+    "…:1: …: stands twice in the header; it is the same as '…'": rows(
+        "prompt,p.seed,param.seed\ncat,1,2"
+    ),
+    "…:1: row 1, …: stands twice": rows('{"prompt": "a", "prompt": "b"}', name="rows.jsonl"),
+    "…:1: row 1, …: the parameter '…' is set by another column, too": rows(
+        '{"prompt": "a", "p.x": 1, "param.x": 2}', name="rows.jsonl"
+    ),
+    "…:1: row 1: nested too deeply": rows('{"prompt": ' + "[" * 9999, name="rows.jsonl"),
     "…:1: …: the columns of a CSV are separated by commas, not by ';'": rows("prompt;seed\ncat;1"),
     "…:2: row 1: has … cells, where the header has …": rows("prompt\na cat, asleep"),
     "…:…: not CSV: …": rows('prompt\n"cat'),

@@ -1,0 +1,134 @@
+"""Rows that somebody got wrong in ways that no format forbids: each is told, none is a fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from imagen_core.errors import UsageError
+from imagen_core.rows import RowsError, format_of, parse_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = ("--backend", "mock", "--size", "16x16")
+
+
+@pytest.fixture
+def refused(imagen: Any, tmp_path: Path) -> Any:
+    """What a batch of these rows says, which makes nothing."""
+
+    def refuse(name: str, text: str, *args: str) -> list[str]:
+        file = tmp_path / name
+        file.write_text(text)
+        done = imagen("batch", str(file), *SMALL, "--output-dir", f"{tmp_path}/made", *args)
+        assert done.exit_code == 2
+        assert not (tmp_path / "made").exists()
+        told: list[str] = done.err.replace(f"{file}", name).splitlines()
+        return [line.removeprefix("imagen: error: ").strip() for line in told]
+
+    return refuse
+
+
+def told(text: str, form: str) -> list[str]:
+    found = parse_rows(text.encode(), form, "rows")
+    return str(RowsError("rows", found.problems)).splitlines()
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, "[" * 500 + "]" * 500, '{"a":' * 100_000])
+def test_json_that_is_nested_too_deeply_is_told(deep: str) -> None:
+    array = told(f"[{deep}", "jsonl")
+    assert array[0].startswith(("rows: nested too deeply", "rows: not JSON: "))
+    assert told(f'"a cat"\n{{"prompt": {deep}', "jsonl")[0].startswith(
+        ("rows:2: row 2: nested too deeply", "rows:2: row 2: not JSON: ")
+    )
+
+
+def test_json_that_is_whole_and_nested_too_deeply_is_told() -> None:
+    deep = "[" * 200 + "]" * 200
+
+    assert told(f'{{"prompt": "a", "params": {{"x": {deep}}}}}', "jsonl") == [
+        "rows:1: row 1: nested too deeply"
+    ]
+    assert told(f'["a cat", {deep}]', "jsonl") == ["rows: row 2: nested too deeply"]
+    assert told(f'prompt,params\na cat,"{deep}"\n', "csv")[0].startswith(
+        "rows:2: row 1, params: expected an object, got '[[[["
+    )
+
+
+def test_deep_file_makes_no_fault(refused: Any) -> None:
+    deep = "[" * 100_000
+
+    assert refused("deep.json", deep) == ["deep.json: nested too deeply"]
+    assert refused("deep.jsonl", f'"a cat"\n{{"a":{deep}') == [
+        "deep.jsonl:2: row 2: nested too deeply"
+    ]
+    assert refused("deep.csv", f"prompt,p.format\na cat,{deep}")[0].startswith(
+        "deep.csv:2: row 1, params.format: the parameter format is one of "
+    )
+
+
+def test_key_that_stands_twice_in_an_object_is_told(refused: Any) -> None:
+    assert refused("rows.jsonl", '"a cat"\n{"prompt":"a","seed":1,"prompt":"b","prompt":"c"}') == [
+        "rows.jsonl:2: row 2, prompt: stands twice"
+    ]
+    assert told('[{"prompt":"a","params":{"x":1,"x":2}}]', "jsonl") == [
+        "rows: row 1, x: stands twice"
+    ]
+    assert told('prompt,params\na,"{""x"":1,""x"":2}"\n', "csv") == [
+        "rows:2: row 1, params: 'x' stands twice in it"
+    ]
+
+
+def test_parameter_that_two_columns_set_is_told(refused: Any) -> None:
+    assert refused("rows.csv", "prompt,p.format,param.format\na,png,webp\n") == [
+        "rows.csv:1: param.format: stands twice in the header; it is the same as 'p.format'"
+    ]
+    assert told('prompt,params,p.x\na,"{""x"": 1}",2\n', "csv") == [
+        "rows:2: row 1, p.x: the parameter 'x' is set by another column, too"
+    ]
+    assert told('{"prompt":"a","p.x":1,"params":{"x":1}}', "jsonl") == [
+        "rows:1: row 1, params: the parameter 'x' is set by another column, too"
+    ]
+    assert told('{"prompt":"a","p.x":1,"param.x":1}', "jsonl") == [
+        "rows:1: row 1, param.x: the parameter 'x' is set by another column, too"
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".XLSX", ".ods", ".parquet", ".toml", ".xml"])
+def test_file_of_a_kind_that_is_not_read_is_refused_by_its_suffix(
+    suffix: str, imagen: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / f"rows{suffix}"
+    file.write_text("a cat\n")
+
+    done = imagen("batch", str(file), *SMALL)
+
+    assert done.exit_code == 2
+    assert done.err == (
+        f"imagen: error: {file}: a {suffix} file is none that imagen reads rows from\n"
+        "  hint: save it as .csv, .jsonl, .yaml or .txt; or say what it is with "
+        "--format csv, jsonl, yaml or text\n"
+    )
+    assert imagen("batch", str(file), *SMALL, "--format", "text", "--dry-run").exit_code == 0
+
+
+def test_suffix_that_says_nothing_is_text() -> None:
+    assert [format_of(path) for path in ("cats.md", "cats.prompts", "v1.2")] == ["text"] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "hint"),
+    [
+        ("# a", "text", "a text file has a prompt a line"),
+        ("[]", "jsonl", "a JSON file has an object a line, or is an array of them"),
+        ("prompt\n", "csv", "a CSV has a header, and below it a row a line"),
+        ("", "yaml", "a YAML file of rows is a list"),
+    ],
+)
+def test_source_without_rows_is_told_what_its_format_has(text: str, form: str, hint: str) -> None:
+    with pytest.raises(UsageError, match="rows has no rows") as caught:
+        parse_rows(text.encode(), form, "rows")
+
+    assert caught.value.hint == hint
