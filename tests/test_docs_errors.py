@@ -381,10 +381,17 @@ CASES = {
     "…:2: row 2, output: is that of row 1, too": rows(
         '{"prompt": "a", "output": "x"}\n{"prompt": "b", "output": "x"}', name="rows.jsonl"
     ),
-    "…: row 1: its choices come to … prompts; 10000 is the most": rows(
+    "…: row 1, prompt: one of its choices is an empty prompt": rows("{|}", name="rows.txt"),
+    "…: row 1, prompt: its choices come to … prompts; 10000 is the most": rows(
         "{a|b|c}" * 9, "--expand all", name="rows.txt"
     ),
-    "…: row 1: more than 50 braces stand inside each other": rows(
+    "…: row 1, count: with --repeat it comes to … pictures of one prompt; 10000 is the most": rows(
+        '{"prompt": "cat", "count": 2}', "--repeat 9999", name="rows.jsonl"
+    ),
+    "…: its rows come to … pictures; 100000 is the most of a batch": rows(
+        "cat\n" * 11, "--repeat 10000", name="rows.txt"
+    ),
+    "…: row 1, prompt: more than 50 braces stand inside each other": rows(
         "{a|" * 60 + "}" * 60, name="rows.txt"
     ),
     "the name '…' is no file name": rows("prompt\ncat", "--name a/b"),

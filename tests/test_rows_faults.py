@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from imagen_core import wildcards
 from imagen_core.errors import UsageError
 from imagen_core.rows import RowsError, format_of, parse_rows
 
@@ -132,3 +133,70 @@ def test_source_without_rows_is_told_what_its_format_has(text: str, form: str, h
         parse_rows(text.encode(), form, "rows")
 
     assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("prompt", ["{|}", "{||}", " { | } ", "{a|}", "{a|{b|}}", "{a|} {b|}"])
+@pytest.mark.parametrize("expand", ["random", "all"])
+def test_prompt_that_may_come_to_nothing_is_refused(prompt: str, expand: str, refused: Any) -> None:
+    assert refused("rows.txt", f"a cat\n{prompt}\n", "--expand", expand) == [
+        "rows.txt:2: row 2, prompt: one of its choices is an empty prompt"
+    ]
+
+
+@pytest.mark.parametrize("prompt", ["{|very }old", "{}", "{|", "\\{|\\}", "{a|b}{|c}"])
+def test_prompt_that_always_has_something_is_none_of_these(prompt: str) -> None:
+    assert not wildcards.may_be_blank(wildcards.parse(prompt))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shown"),
+    [
+        ("{a|b}" * 20_000, "over 1000000000"),
+        ("{0|1|2|3|4|5|6|7|8|9}" * 300, "over 1000000000"),
+        ("{a|b}" * 20, "1048576"),
+    ],
+)
+def test_choices_beyond_counting_are_refused(prompt: str, shown: str, refused: Any) -> None:
+    assert refused("rows.txt", prompt, "--expand", "all") == [
+        f"rows.txt:1: row 1, prompt: its choices come to {shown} prompts; 10000 is the most"
+    ]
+
+
+def test_choices_beyond_counting_are_fine_where_one_is_taken(imagen: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.txt"
+    file.write_text("{a|b}" * 20_000)
+
+    assert imagen("batch", str(file), *SMALL, "--dry-run").exit_code == 0
+
+
+def test_batch_has_a_limit_that_is_looked_at_first(refused: Any) -> None:
+    thousand = "{0|1|2|3|4|5|6|7|8|9}" * 3
+    told = "rows.txt: its rows come to {} pictures; 100000 is the most of a batch"
+
+    assert refused("rows.txt", f"{thousand}\n" * 200, "--expand", "all") == [told.format(200_000)]
+    args = ("--expand", "all", "--repeat", "10000")
+    assert refused("rows.txt", f"{thousand}\n" * 200, *args) == [told.format("over 1000000000")]
+    assert refused("rows.txt", "a cat\n" * 11, "--repeat", "10000") == [told.format(110_000)]
+    counted = '{"prompt": "a cat", "count": 10000}\n'
+    assert refused("rows.jsonl", counted * 11)[0].endswith(
+        "pictures; 100000 is the most of a batch"
+    )
+
+
+@pytest.mark.parametrize("repeat", ["10001", "99999999999999999999999"])
+def test_repeat_has_a_limit(repeat: str, refused: Any) -> None:
+    assert refused("rows.txt", "a cat", "--repeat", repeat)[0] == (
+        f"Invalid value for '--repeat': {repeat} is not in the range 1<=x<=10000."
+    )
+
+
+def test_count_of_a_row_has_a_limit(refused: Any) -> None:
+    huge = 10**30
+
+    assert refused("rows.jsonl", f'{{"prompt":"a","count":{huge}}}') == [
+        f"rows.jsonl:1: row 1, count: the count is 1 to 10000, got {huge}"
+    ]
+    assert refused("rows.jsonl", '{"prompt":"a","count":5000}', "--repeat", "3") == [
+        "rows.jsonl:1: row 1, count: with --repeat it comes to 15000 pictures of one "
+        "prompt; 10000 is the most"
+    ]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 STDIN, STDIN_NAME = "-", "batch"
 FORMATS = ("text", "jsonl", "csv", "yaml")
+MAX_REPEAT = 10_000
 SHOWN = 5
 """How many seeds and paths a dry run prints."""
 
@@ -62,7 +63,7 @@ SHOWN = 5
     "--repeat",
     default=1,
     show_default=True,
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_REPEAT),
     help="Make each row so many times.",
 )
 @click.option(
