@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from imagen_core import wildcards
 from imagen_core.errors import UsageError, told
-from imagen_core.files import Target, check_path, expand_home
+from imagen_core.files import Target, check_path, expand_home, is_folder
 from imagen_core.resolve import MAX_COUNT
 from imagen_core.rows import Problem, RowsError
 from imagen_core.types import Options
@@ -185,7 +185,8 @@ class _Drafting:
             check_path(path)
         except UsageError as error:
             self.problems.append(Problem(row.line, row.number, "output", told(error)))
-        if row.output.endswith(("/", os.sep)) or path.is_dir():
+            return self._target
+        if row.output.endswith(("/", os.sep)) or is_folder(path):
             return replace(self._target, folder=path)
         earlier = self._outputs.setdefault(os.path.abspath(path), row.number)  # noqa: PTH100
         if earlier != row.number:

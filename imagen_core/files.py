@@ -28,6 +28,9 @@ PARTS = ".imagen-*.part"
 LONGEST_NAME = 240
 """How long a name may be that somebody typed."""
 
+LONGEST_FOLDER = 255
+"""How long the name of a folder may be: no usual file system takes more."""
+
 EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -43,6 +46,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 JPEG_SEGMENTS = 4096
 AVIF_HEAD_BYTES = 65_536
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 
 
@@ -127,14 +131,31 @@ def check_path(path: Path) -> None:
     """Refuse a path that no file can have, or that no sidecar could say."""
     try:
         str(path).encode()
-        length = len(path.name.encode())
     except UnicodeEncodeError:
         raise UsageError(f"the path {os.fsencode(path)!r} is not UTF-8") from None
-    if length > LONGEST_NAME:
+    if control := _CONTROL.search(str(path)):
         raise UsageError(
-            f"the name '{path.name[:40]}…' is longer than {LONGEST_NAME} bytes",
-            hint="choose a shorter one: its sidecar needs room, too",
+            f"the path {str(path)!r} has a control character (U+{ord(control[0]):04X})",
+            hint="leave it out",
         )
+    _check_length(path.name, LONGEST_NAME, "choose a shorter one: its sidecar needs room, too")
+    for name in path.parts[:-1]:
+        _check_length(name, LONGEST_FOLDER, "choose a shorter one")
+
+
+def _check_length(name: str, most: int, hint: str) -> None:
+    if len(name.encode()) > most:
+        raise UsageError(f"the name '{name[:40]}…' is longer than {most} bytes", hint=hint)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; False, too, where nobody may look, or no path can be."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def reason(error: OSError | ValueError) -> str:
+    """What a system has against a path, in its own words."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def slugify(prompt: str) -> str:
@@ -175,12 +196,11 @@ def prepare(target: Target) -> None:
             raise UsageError(f"{target.path} is not a regular file", hint=hint)
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot make the folder {folder}: {reason}", hint=hint) from error
+        raise UsageError(f"cannot make the folder {folder}: {reason(error)}", hint=hint) from error
     effective = os.access in os.supports_effective_ids
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
-        reason = "Read-only file system" if _is_read_only(folder) else "Permission denied"
-        raise UsageError(f"cannot write to the folder {folder}: {reason}", hint=hint)
+        why = "Read-only file system" if _is_read_only(folder) else "Permission denied"
+        raise UsageError(f"cannot write to the folder {folder}: {why}", hint=hint)
 
 
 def _is_read_only(folder: Path) -> bool:

@@ -123,8 +123,9 @@ def read_image(path: Path) -> InputImage:
             raise UsageError(f"the input image {path} is not a regular file")
         with file.open("rb") as opened:
             data = opened.read(MAX_IMAGE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read the input image {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        told = f"cannot read the input image {path}: {files.reason(error)}"
+        raise UsageError(told) from error
     header = files.image_header(data)
     if header is None:
         kinds = ", ".join(sorted(files.EXTENSIONS.values()))

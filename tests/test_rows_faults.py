@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from imagen_core import wildcards
 from imagen_core.errors import UsageError
+from imagen_core.files import Target
+from imagen_core.resolve import read_image
 from imagen_core.rows import RowsError, format_of, parse_rows
+from scripted import PICTURE, Scripted, request
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from scripted import Bench
 
 SMALL = ("--backend", "mock", "--size", "16x16")
 
@@ -200,3 +205,78 @@ def test_count_of_a_row_has_a_limit(refused: Any) -> None:
         "rows.jsonl:1: row 1, count: with --repeat it comes to 15000 pictures of one "
         "prompt; 10000 is the most"
     ]
+
+
+@pytest.mark.parametrize("form", ["q{}b.png", "a{}b/q.png", "q{}/"])
+@pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x7f", "\x85"])
+def test_control_character_in_an_output_is_refused(
+    form: str, character: str, refused: Any, tmp_path: Path
+) -> None:
+    output = form.format(character)
+    row = json.dumps({"prompt": "a cat", "output": output})
+
+    [line] = refused("rows.jsonl", f'"a dog"\n{row}')
+
+    shown = repr(f"{tmp_path}/made/{output.rstrip('/')}")
+    told = f"rows.jsonl:2: row 2, output: the path {shown} has a control character "
+    assert line == f"{told}(U+{ord(character):04X}); leave it out"
+
+
+@pytest.mark.parametrize("character", ["\n", "\x1b", "\x7f"])
+def test_control_character_in_the_output_of_generate_is_refused(
+    character: str, imagen: Any, tmp_path: Path
+) -> None:
+    done = imagen("generate", "a cat", *SMALL, "--output", f"{tmp_path}/q{character}b.png")
+
+    assert (done.exit_code, done.out, list(tmp_path.iterdir())) == (2, "", [])
+    assert f"has a control character (U+{ord(character):04X})" in done.err
+
+
+@pytest.mark.parametrize(
+    ("output", "most"), [("{}.png", 240), ("{}/", 240), ("{}/x.png", 255), ("a/{}/b/x.png", 255)]
+)
+def test_name_that_is_too_long_for_a_file_system_is_refused(
+    output: str, most: int, refused: Any, imagen: Any, tmp_path: Path
+) -> None:
+    output = output.format("n" * 300)
+    row = json.dumps({"prompt": "a cat", "output": output})
+    told = f"the name '{'n' * 40}…' is longer than {most} bytes"
+
+    [line] = refused("rows.jsonl", row)
+    done = imagen("generate", "a cat", *SMALL, "--output", f"{tmp_path}/{output}")
+
+    assert line.startswith(f"rows.jsonl:1: row 1, output: {told}")
+    assert done.exit_code == 2
+    assert f"imagen: error: {told}" in done.err
+
+
+def test_path_that_is_too_long_as_a_whole_is_refused(imagen: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": "a cat", "output": "folder/" * 900 + "x.png"}))
+
+    done = imagen("batch", str(file), *SMALL)
+
+    assert done.exit_code == 2
+    assert f"{file}:1: row 1, output: cannot make the folder " in done.err
+    assert "File name too long" in done.err
+
+
+def test_input_image_that_no_path_can_be_is_told(refused: Any) -> None:
+    backend = "the backend 'mock' takes no input images"
+    assert backend in refused("rows.jsonl", '{"prompt":"a","image":"q\\u0000.png"}')[0]
+    with pytest.raises(UsageError, match=r"cannot read the input image .*: embedded null byte"):
+        read_image(Path("q\0.png"))
+
+
+@pytest.mark.parametrize("name", ["q\0b.png", "n" * 300])
+def test_picture_whose_path_the_system_refuses_is_rescued(name: str, bench: Bench) -> None:
+    bench.backends["b"] = Scripted(lambda _: iter([PICTURE]))
+    path = bench.folder / name
+
+    run = bench.pipeline().run(request(), Target(folder=path.parent, path=path))
+
+    (output,) = run.outputs
+    assert Path(output.path).parent == bench.data / "rescued"
+    assert Path(output.path).read_bytes() == PICTURE.data
+    assert run.failure
+    assert run.failure.message.endswith(f"; the picture is safe in {output.path}")
