@@ -17,7 +17,7 @@ from imagen_core.rows import Problem, RowsError
 from imagen_core.types import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from imagen_core.batch_state import Plan, Planned
     from imagen_core.protocols import App
@@ -55,15 +55,24 @@ class Entry(NamedTuple):
 
 
 def draft(
-    app: App, rows: Rows, order: Order, target: Target, plan: Plan | None = None
+    app: App,
+    rows: Rows,
+    order: Order,
+    target: Target,
+    plan: Plan | None = None,
+    *,
+    watch: Callable[[], object] = int,
 ) -> tuple[Entry, ...]:
     """The makings of all rows, with the ids, seeds and choices of a plan if there is one.
 
-    A RowsError says everything that is wrong with any of them.
+    A RowsError says everything that is wrong with any of them. `watch` is called before each row.
     """
     _refuse_too_many(rows, order)
     drafting = _Drafting(app, order, target, plan)
-    entries = [entry for row in rows.rows for entry in drafting.entries(row)]
+    entries: list[Entry] = []
+    for row in rows.rows:
+        watch()
+        entries += drafting.entries(row)
     if problems := [*rows.problems, *drafting.problems]:
         raise RowsError(rows.source, problems)
     return tuple(entries)

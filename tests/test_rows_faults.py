@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from imagen_core import wildcards
+from imagen_core.app import App
+from imagen_core.cli import run
 from imagen_core.errors import UsageError
 from imagen_core.files import Target
 from imagen_core.resolve import read_image
 from imagen_core.rows import RowsError, format_of, parse_rows
+from imagen_core.terminal import Terminal
 from scripted import PICTURE, Scripted, request
 
 if TYPE_CHECKING:
@@ -280,3 +284,47 @@ def test_picture_whose_path_the_system_refuses_is_rescued(name: str, bench: Benc
     assert Path(output.path).read_bytes() == PICTURE.data
     assert run.failure
     assert run.failure.message.endswith(f"; the picture is safe in {output.path}")
+
+
+@pytest.mark.parametrize("below", ["", "/cats", "/cats/black"])
+def test_output_folder_that_is_a_file_is_told(below: str, imagen: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.txt"
+    file.write_text("a cat")
+
+    done = imagen("batch", str(file), *SMALL, "--output-dir", f"{file}{below}")
+
+    assert done.exit_code == 2
+    assert done.err == (
+        f"imagen: error: {file} is no folder\n  hint: choose another --output-dir\n"
+    )
+
+
+class Screen(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_bar_counts_the_rows_that_are_checked(tmp_path: Path) -> None:
+    file = tmp_path / "rows.txt"
+    file.write_text("a cat\n" * 1000)
+    terminal = Terminal(StringIO(), Screen(), {"NO_COLOR": "1"})
+    app = App.for_test(terminal, tmp_path)
+
+    assert run(["batch", str(file), *SMALL, "--dry-run"], terminal=terminal, app=app) == 0
+
+    assert isinstance(terminal.err, StringIO)
+    shown = terminal.err.getvalue()
+    assert "  0% 0/1000  0.0 s  checking rows\x1b[K" in shown
+    assert shown.endswith("\r\x1b[K")
+
+
+def test_failure_of_a_batch_says_which_row_it_is_in_json(imagen: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.txt"
+    file.write_text("a {cat|dog}")
+
+    done = imagen("batch", str(file), *SMALL, "-p", "fail=failed", "--json")
+
+    [found] = done.json()
+    keys = {"error", "id", "seed", "backend", "row", "repeat", "template"}
+    assert {*found} - {"remote_id"} == keys
+    assert (found["row"], found["repeat"], found["template"]) == (1, 1, "a {cat|dog}")

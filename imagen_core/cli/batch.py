@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -140,22 +141,41 @@ def _open(
     from imagen_core.batch import Batch
     from imagen_core.batch_state import State
     from imagen_core.rows import format_of, parse_rows
+    from imagen_core.types import Progress
 
     source = "standard input" if file == STDIN else file
     data = _read(file)
     rows = parse_rows(data, form or format_of(file), source)
     target = app.target(f"{output_dir}/" if output_dir else "")
     name = name or (STDIN_NAME if file == STDIN else Path(file).stem)
+    _refuse_file(target.folder)
     _tell_of_mock(app, rows, str(given["backend"]))
-    return Batch(
-        app,
-        rows,
-        _order(app, given),
-        target=target,
-        state=State(target.folder, name),
-        digest=digest(data),
-        restart=restart,
-    )
+    bar = app.console.bar(max(len(rows.rows), 1))
+
+    def watch() -> None:
+        bar.take("", Progress(message="checking rows"))
+        bar.finish("")
+
+    try:
+        return Batch(
+            app,
+            rows,
+            _order(app, given),
+            target=target,
+            state=State(target.folder, name),
+            digest=digest(data),
+            restart=restart,
+            watch=watch,
+        )
+    finally:
+        bar.hide()
+
+
+def _refuse_file(folder: Path) -> None:
+    """Refuse what is below a file, or is one; a folder that is not there yet is fine."""
+    for path in (folder, *folder.parents):
+        if os.path.isfile(path):  # noqa: PTH113
+            raise UsageError(f"{path} is no folder", hint="choose another --output-dir")
 
 
 def _order(app: App, given: Mapping[str, Any]) -> Order:
