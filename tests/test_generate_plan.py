@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from small import SMALL
 
+if TYPE_CHECKING:
+    from imagen_core.app import App
 
-def test_dry_run_asks_nobody_and_writes_nothing(imagen: Any) -> None:
+
+def test_dry_run_asks_nobody_and_writes_nothing(
+    imagen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "")  # whose switches would have lines, too
     done = imagen(
         "generate", "a cat", "--backend", "mock", "--seed", "5", "--no-sidecar", "--dry-run",
         "-p", "fail=failed",
@@ -43,6 +49,7 @@ def test_dry_run_says_where_each_value_comes_from(
     imagen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMAGEN_SIDECAR", "off")
+    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "")
 
     (plan,) = imagen("generate", "a cat", "--backend", "mock", "--dry-run", "--json").json()
 
@@ -73,16 +80,16 @@ def test_dry_run_names_the_file_the_output_flag_and_the_caller(
     assert "caller: agent-7 ($MAI_FROM_ID)" in lines
 
 
-def test_off_flag_of_an_absent_plugin_does_nothing(imagen: Any) -> None:
+def test_off_flag_of_an_absent_plugin_does_nothing(imagen: Any, bare: App) -> None:
     args = ("generate", "a cat", "--backend", "mock", *SMALL)
 
-    done = imagen(*args, "--no-cloud", "--no-preview")
+    done = imagen(*args, "--no-cloud", "--no-preview", app=bare)
 
     assert (done.exit_code, done.err) == (0, "")
 
 
-def test_on_flag_of_an_absent_plugin_says_what_to_install(imagen: Any) -> None:
-    done = imagen("generate", "a cat", "--backend", "mock", "--preview")
+def test_on_flag_of_an_absent_plugin_says_what_to_install(imagen: Any, bare: App) -> None:
+    done = imagen("generate", "a cat", "--backend", "mock", "--preview", app=bare)
 
     assert (done.exit_code, done.err) == (
         2,
@@ -100,12 +107,12 @@ def test_on_flag_of_an_absent_plugin_says_what_to_install(imagen: Any) -> None:
     ],
 )
 def test_setting_of_an_absent_plugin_is_a_warning(
-    imagen: Any, imagen_home: Path, config: str, told: str
+    imagen: Any, imagen_home: Path, config: str, told: str, bare: App
 ) -> None:
     file = imagen_home / "c.yaml"
     file.write_text(f"default_backend: mock\n{config}\n")
 
-    done = imagen("generate", "a cat", "--config", str(file), *SMALL)
+    done = imagen("generate", "a cat", "--config", str(file), *SMALL, app=bare)
 
     assert done.exit_code == 0
     assert told in done.err
