@@ -21,10 +21,8 @@ SLUG_LENGTH = 40
 SUFFIX_BYTES = 16
 NAME_BYTES = 200
 """How long one file name may be, with room for `-99`, `.json` and what a temporary file adds."""
-
 PARTS = ".imagen-*.part"
 """How temporary files are called, which only a kill leaves behind."""
-
 LONGEST_NAME = 240
 """How long a name may be that somebody typed."""
 
@@ -80,7 +78,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """Where pictures are to go: a folder and a naming template, or one explicit path in it.
 
     `replace`: the user named this very file, so what is there gives way. `number`: the first
-    number that its name may carry; 1 is no number.
+    number that its name may carry; 1 is no number. `there`: pictures of an earlier attempt, that
+    keep their names if they come again.
     """
 
     folder: Path
@@ -88,6 +87,7 @@ class Target(Struct, frozen=True, kw_only=True):
     path: Path | None = None
     replace: bool = False
     number: int = 1
+    there: tuple[Path, ...] = ()
 
     def candidates(self, values: Mapping[str, Any]) -> Iterator[Path]:
         """The paths to try: the name itself, then the same with -2, -3 … before its suffix."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from imagen_core import files
 from imagen_core.errors import Cancelled, ImagenError
+from imagen_core.leftovers import is_there
 from imagen_core.types import (
     Accepted,
     Cost,
@@ -197,7 +198,7 @@ class Making:
         if not image.data:
             raise ImagenError(f"the backend '{self._instance.name}' gave an empty picture")
         draft = self._draft(image)
-        values = name_values(self.run.request, self.moment, draft)
+        values = name_values(self.run.request, draft)
         target = self._target.nth(draft.ordinal)
         if self._abandoned:
             # Nobody waits for it any more, but it may be paid for.
@@ -248,6 +249,9 @@ class Making:
             self._record(self.run, finished=False)
 
         try:
+            if there := next((path for path in target.there if is_there(path, draft)), None):
+                claim(there)
+                return there
             return files.place(data, target, values, claim=claim)
         except BaseException:
             self._change(outputs=earlier)
@@ -277,11 +281,11 @@ class Making:
         self._fail(ImagenError(told, hint=hint), cause=error)
 
 
-def name_values(request: Request, moment: files.Moment, draft: Output) -> dict[str, Any]:
+def name_values(request: Request, draft: Output) -> dict[str, Any]:
     """The values of the naming template's placeholders."""
     return {
-        "date": moment.date,
-        "time": moment.time,
+        "date": draft.date,
+        "time": draft.time,
         "slug": draft.slug,
         "seed": draft.seed,
         "backend": request.backend,
