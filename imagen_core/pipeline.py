@@ -83,6 +83,7 @@ class Pipeline:
         *,
         enough: Callable[[int], bool] = lambda failed: False,  # noqa: ARG005
         load: Callable[[Request], Request] = lambda request: request,
+        settled: Callable[[Run], None] = lambda run: None,  # noqa: ARG005
     ) -> Generator[tuple[Request, Item], None, None]:
         """Events as they happen, and each Run when its pictures and sidecars are on disk.
 
@@ -91,7 +92,7 @@ class Pipeline:
         for. Setting `cancel` ends what is running, and once `enough`, which is told how many have
         failed, says so, nothing new begins; each Request has its Run all the same. `load` makes
         the Request that the backend gets at the last moment, so that not all input images need
-        be in memory at once.
+        be in memory at once. `settled` is told of each Run when all its steps are over, too.
         """
         crew = Crew(cancel, self._grace, finish=self._finish, enough=enough)
         for request, place in zip(requests, _places(requests, target), strict=True):
@@ -107,6 +108,7 @@ class Pipeline:
                 yield making.run.request, making.run
                 for note in self._publish(making):
                     yield making.run.request, note
+                settled(making.run)
         except KeyboardInterrupt:
             crew.leave()
             raise

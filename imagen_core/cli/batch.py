@@ -18,7 +18,7 @@ from imagen_core.cli.options import (
     switched,
     tell_of_mock,
 )
-from imagen_core.cli.shared import completing, config_option, json_option, pass_app
+from imagen_core.cli.shared import completing, config_option, json_option, known_ledger, pass_app
 from imagen_core.errors import UsageError
 from imagen_core.files import digest, expand_home
 from imagen_core.terminal import printable
@@ -114,7 +114,7 @@ def command(
     )
     app.warn_of_settings()
     if dry_run:
-        _print_outline(app, batch, batch.sort_out(lambda _: None))
+        _print_outline(app, batch, batch.sort_out(known_ledger(app, flags, look=True)))
         return
     for kind in dict.fromkeys(app.instance(e.request.backend).type for e in batch.entries):
         app.warn_of_plugins(kind)
@@ -202,6 +202,7 @@ def _print_outline(app: App, batch: Batch, left: Left) -> None:
     lines = [
         f"pictures: {len(plans)}",
         *([f"done before: {left.skipped}"] if left.skipped else []),
+        *([f"made before, and not noted: {len(left.found)}"] if left.found else []),
         *(f"backend {name}: {number}" for name, number in counts.items()),
         f"cost: {cost(known, unknown)}",
         f"seeds: {', '.join(str(plan['seed']) for plan in plans[:SHOWN])}{rest}",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from imagen_core import protocols
     from imagen_core.app import App
     from imagen_core.files import Target
+    from imagen_core.ledger import Ledger
     from imagen_core.types import Note, Request, Run
 
 STDIN = "-"
@@ -188,6 +189,15 @@ def _make(
     for note in pipeline.show(runs, [o.path for run in runs for o in run.outputs]):
         print_note(app, note)
     return runs
+
+
+def known_ledger(app: App, flags: Mapping[str, str], *, look: bool = False) -> Ledger | None:
+    """The ledger, if it is on; for a mere look, if it is there."""
+    from imagen_core import ledger
+
+    if not app.decide(ledger.SWITCH, flags).on or (look and not app.ledger.path.exists()):
+        return None
+    return app.ledger
 
 
 def read_prompt(prompt: str) -> str:
