@@ -115,7 +115,7 @@ class State:
             self._descriptor = os.open(self.results_path, flags, 0o666)
         except OSError as error:
             raise UsageError(f"cannot write {self.results_path}: {error.strerror}") from error
-        if not _locked(self._descriptor) or self.seen() != seen:
+        if not files.lock(self._descriptor) or self.seen() != seen:
             self.close()
             raise UsageError(
                 f"the batch '{self.name}' in {self.folder} is being made by another process",
@@ -173,18 +173,3 @@ class State:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether the file is this process's alone now; where nothing can be locked, it is taken so."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks
-    return True

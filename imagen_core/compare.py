@@ -49,8 +49,10 @@ class Comparing:
         """What is left to be made."""
         self.runs: list[Run] = []
         """What this command made."""
-        self.problem = ""
-        """What keeps the state from being written down, or the ledger from being asked."""
+        self.unsaved = ""
+        """What keeps the state from being written down."""
+        self.ledger_problem = ""
+        """What keeps the ledger from being asked."""
         self._app = app
         self._ledger = ledger
         self._stock: Stock | None = None
@@ -84,7 +86,7 @@ class Comparing:
                 problems.append(error)
                 self._put(_failed(cell, Failure.of(error)))
         if stock and stock.problem:
-            self.problem = f"ledger: {stock.problem}"
+            self.ledger_problem = f"ledger: {stock.problem}"
         if problems and not (self.requests or self._found or self._done()):
             raise problems[0]
 
@@ -95,8 +97,9 @@ class Comparing:
         self.comparison = replace(self.comparison, totals=totals(self.comparison.cells))
         try:
             save(self.folder, self.comparison)
+            self.unsaved = ""
         except OSError as error:
-            self.problem = f"cannot write {self.folder / FILE_NAME}: {error.strerror}"
+            self.unsaved = f"cannot write {self.folder / FILE_NAME}: {error.strerror}"
         self._saved = time.monotonic()
 
     def run(self, pipeline: Pipeline, cancel: threading.Event) -> Iterator[tuple[Request, Item]]:
@@ -106,14 +109,16 @@ class Comparing:
         def each(requests: Sequence[Request]) -> Iterator[tuple[Request, Item]]:
             return pipeline.each(requests, self._place, cancel)
 
-        for request, item in to_the_end(self.requests, each, self._renewed):
-            if isinstance(item, Run):
-                self.runs.append(item)
-                self._take(self._cell(request), item)
-                self.save(now=False)
-            yield request, item
-        self.requests = []
-        self.save()
+        try:
+            for request, item in to_the_end(self.requests, each, self._renewed):
+                if isinstance(item, Run):
+                    self.runs.append(item)
+                    self._take(self._cell(request), item)
+                    self.save(now=False)
+                yield request, item
+        finally:
+            self.requests = []
+            self.save()
 
     def pictures(self) -> list[str]:
         """The paths of all pictures."""
@@ -261,8 +266,15 @@ class Comparing:
 @contextlib.contextmanager
 def at_work(folder: Path) -> Iterator[None]:
     """Keep other processes off this folder."""
-    with files.locked(folder / LOCK) as alone:
-        if not alone:
+    try:
+        file = (folder / LOCK).open("ab")
+    except OSError as error:
+        told = f"cannot write {folder / LOCK}: {error.strerror}"
+        raise UsageError(
+            told, hint="copy the folder to where you may write, and go on there"
+        ) from error
+    with file:
+        if not files.lock(file.fileno()):
             told = f"another imagen is at work in {folder}"
             raise UsageError(told, hint="wait until it has ended")
         yield

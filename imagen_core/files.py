@@ -216,24 +216,20 @@ def write_atomically(path: Path, data: bytes) -> None:
         part.replace(path)
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Hold the lock of this file, which is made; False if another process holds it.
+def lock(descriptor: int) -> bool:
+    """Whether this open file is this process's alone now.
 
     It ends with the process, however that ends. Where there are no such locks nobody is kept off.
     """
     try:
         import fcntl
-    except ImportError:  # no POSIX
-        yield True
-        return
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
 
 
 def image_header(data: bytes) -> Header | None:

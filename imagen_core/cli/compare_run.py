@@ -27,13 +27,16 @@ def run(app: App, comparing: Comparing, flags: Mapping[str, str], *, sheet: bool
     cancel = threading.Event()
     tell = app.console.info if getattr(app.console, "draws", False) else None
     shown: list[Path] = []
-    try:
-        with cancelled_by_signals(cancel, tell):
+    with cancelled_by_signals(cancel, tell):
+        try:
             _make(app, comparing, flags, cancel)
+        except KeyboardInterrupt:
+            cancel.set()
+        try:
             shown += _overviews(app, comparing, sheet=sheet)
             _show(app, comparing, shown, flags)
-    except KeyboardInterrupt:
-        cancel.set()
+        except KeyboardInterrupt:
+            cancel.set()
     _exit(app, comparing, shown, interrupted=cancel.is_set())
 
 
@@ -71,7 +74,8 @@ def _overviews(app: App, comparing: Comparing, *, sheet: bool) -> list[Path]:
     found: list[Path] = []
     drawers: list[Callable[[], Path]] = [lambda: write_page(comparing.folder, comparing.comparison)]
     if sheet:
-        drawers.insert(0, lambda: draw(comparing.folder, comparing.comparison))
+        columns = comparing.comparison.options.columns
+        drawers.insert(0, lambda: draw(comparing.folder, comparing.comparison, columns=columns))
     for make in drawers:
         try:
             found.append(make())
@@ -93,8 +97,8 @@ def _exit(app: App, comparing: Comparing, shown: list[Path], *, interrupted: boo
     """Print what came of it, and end with the exit code of all cells together."""
     cells = comparing.comparison.cells
     failed = [cell for cell in cells if cell.status in ("failed", "cancelled")]
-    if comparing.problem:
-        app.console.warn(comparing.problem)
+    for problem in filter(None, (comparing.ledger_problem, comparing.unsaved)):
+        app.console.warn(problem)
     if app.console.as_json:
         from msgspec import to_builtins
 
@@ -114,7 +118,7 @@ def _exit(app: App, comparing: Comparing, shown: list[Path], *, interrupted: boo
         raise click.exceptions.Exit(
             ImagenError.exit_code if all_failed else PartialFailure.exit_code
         )
-    raise click.exceptions.Exit(ImagenError.exit_code if comparing.problem else 0)
+    raise click.exceptions.Exit(ImagenError.exit_code if comparing.unsaved else 0)
 
 
 def _tell_failures(app: App, failed: list[Cell]) -> None:
