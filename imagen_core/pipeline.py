@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from imagen_core import files
-from imagen_core.crew import (
-    GRACE_SECONDS,
-    SIDE_BY_SIDE as SIDE_BY_SIDE,
-    THREAD_NAME as THREAD_NAME,
-    Crew,
-)
+from imagen_core.crew import GRACE_SECONDS, Crew
 from imagen_core.errors import told
 from imagen_core.making import RESCUE_FOLDER, Making
 from imagen_core.specs import Phase

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from imagen_core import Backend, BackendSpec, StepSpec, UnavailableError, hookimpl
 from imagen_core.app import App
 from imagen_core.errors import ImagenError, RejectedError
+from imagen_core.tally import Tally
 from imagen_core.terminal import Terminal
 from imagen_core.types import About, Accepted, Cost, Failure, Image, Note, Request, Run
-from scripted import png
+from scripted import png, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -391,3 +392,26 @@ def test_results_that_can_not_be_read_are_told(world: World, batch: Any) -> None
 
     assert done.exit_code == 0
     assert f"{world.out}/prompts.batch.jsonl: lines that can't be read: 1" in done.err
+
+
+def test_what_was_made_before_says_nothing_of_how_quickly_it_goes() -> None:
+    now = 0.0
+    tally = Tally(10, clock=lambda: now)
+    run = Run(id="1", started_at="", request=request(), cost=Cost(usd=0.5, basis="x"))
+    now = 2.0
+    for _ in range(5):
+        tally.take(run, adopted=True)
+
+    assert tally.progress() == ""
+    tally.take(run)
+    assert tally.progress() == "2.0 s each, 8.0 s left, 3 USD"
+
+
+def test_what_was_cancelled_is_paid_for() -> None:
+    tally = Tally(2)
+    cancelled = Failure(code="cancelled", message="cancelled")
+    cost = Cost(usd=0.5, basis="x")
+
+    tally.spend(Run(id="1", started_at="", request=request(), cost=cost, failure=cancelled))
+
+    assert tally.summary().startswith("0 made, 0 failed, 0 skipped, 2 left; 0.5 USD")
