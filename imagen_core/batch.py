@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imagen_core.ledger import Ledger
     from imagen_core.protocols import App
     from imagen_core.rows import Rows
-    from imagen_core.types import About, Request
+    from imagen_core.types import About, Output, Request
 
 AFRESH = "--restart plans it anew and leaves the pictures alone; --name makes another one"
 
@@ -74,7 +74,7 @@ class Batch:
         self._places = {entry.request.id: place for place, entry in enumerate(self.entries)}
         self._stock: Stock | None = None
         self._found: dict[str, Find] = {}
-        self._there: dict[str, tuple[Path, ...]] = {}
+        self._there: dict[str, tuple[Output, ...]] = {}
 
     def _refuse_changes(self, plan: Plan) -> None:
         flags = self._flags
@@ -213,8 +213,8 @@ class Batch:
         for request in left.requests:
             if self._stock and (earlier := self._found.get(request.id)):
                 with contextlib.suppress(ImagenError):  # it is fetched once more, then
-                    outputs = self._stock.take(earlier, request, self.entry(request).target)
-                    self._there[request.id] = tuple(Path(output.path) for output in outputs)
+                    place = self.entry(request).target
+                    self._there[request.id] = self._stock.take(earlier, request, place)
         if self._stock:
             self._stock.clean()
 

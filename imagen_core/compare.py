@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imagen_core.ledger import Ledger
     from imagen_core.pipeline import Item, Pipeline
     from imagen_core.protocols import App
-    from imagen_core.types import About
+    from imagen_core.types import About, Output
 
 NAMING = "{backend}-{seed}.{ext}"
 LOCK = ".imagen-lock"
@@ -57,7 +57,7 @@ class Comparing:
         self._ledger = ledger
         self._stock: Stock | None = None
         self._found: list[tuple[Request, Find]] = []
-        self._there: dict[str, tuple[Path, ...]] = {}
+        self._there: dict[str, tuple[Output, ...]] = {}
         self._gone: list[tuple[Path, str]] = []
         self._images: dict[str, InputImage] = {}
         self._abouts: dict[str, About] = {}
@@ -186,7 +186,7 @@ class Comparing:
             if found.run:
                 self._take(cell, pipeline.complete(replace(found.run, outputs=outputs)))
             else:
-                self._there[request.id] = tuple(Path(output.path) for output in outputs)
+                self._there[request.id] = outputs
         if self._stock:
             self._stock.clean()
         self._found, self._gone, self._stock = [], [], None

@@ -17,6 +17,8 @@ from imagen_core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from imagen_core.types import Output
+
 SLUG_LENGTH = 40
 SUFFIX_BYTES = 16
 NAME_BYTES = 200
@@ -87,7 +89,7 @@ class Target(Struct, frozen=True, kw_only=True):
     path: Path | None = None
     replace: bool = False
     number: int = 1
-    there: tuple[Path, ...] = ()
+    there: tuple[Output, ...] = ()
 
     def candidates(self, values: Mapping[str, Any]) -> Iterator[Path]:
         """The paths to try: the name itself, then the same with -2, -3 … before its suffix."""

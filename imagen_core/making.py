@@ -132,7 +132,20 @@ class Making:
     def _end(self) -> None:
         with self._lock:
             self._change(latency_ms=round((time.monotonic() - self._started) * 1000))
+            if self.run.failure:
+                self._change(outputs=self._outputs())
             self._record(self.run, finished=True)
+
+    def _note_down(self) -> None:
+        """Record it as it is now, for whoever has to go on from here."""
+        from msgspec.structs import replace
+
+        self._record(replace(self.run, outputs=self._outputs()), finished=False)
+
+    def _outputs(self) -> tuple[Output, ...]:
+        """What it gave so far, and what an earlier attempt gave and this one may still."""
+        given = self.run.outputs
+        return (*given, *(o for o in self._target.there if o.ordinal >= len(given)))
 
     def _change(self, **changes: Any) -> None:
         from msgspec.structs import replace
@@ -184,7 +197,7 @@ class Making:
                 self._save(event)
             case Accepted():
                 self._change(remote_id=event.remote_id)
-                self._record(self.run, finished=False)
+                self._note_down()
             case Cost():
                 self._change(cost=event)
             case Remark():
@@ -246,12 +259,13 @@ class Making:
         def claim(path: Path) -> None:
             output = replace(draft, path=str(path.absolute()))
             self._change(outputs=(*earlier, output))
-            self._record(self.run, finished=False)
+            self._note_down()
 
         try:
-            if there := next((path for path in target.there if is_there(path, draft)), None):
-                claim(there)
-                return there
+            for path in (Path(output.path) for output in target.there):
+                if is_there(path, draft):
+                    claim(path)
+                    return path
             return files.place(data, target, values, claim=claim)
         except BaseException:
             self._change(outputs=earlier)

@@ -189,7 +189,7 @@ def _places(
         files.prepare(target)
         return [target.nth(index) for index in range(len(requests))]
     places = [target(request) for request in requests]
-    for place in dict.fromkeys(places):
+    for place in dict.fromkeys(replace(place, there=()) for place in places):
         files.prepare(place)
     return places
 

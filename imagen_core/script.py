@@ -15,9 +15,7 @@ SELECTORS = {0x034F, *range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0
 """What chooses between glyphs, and has none."""
 
 _PAIRS = "()[]{}<>«»‹›≤≥⟨⟩（）［］｛｝｟｠＜＞〈〉《》「」『』【】〔〕｢｣"  # noqa: RUF001
-_MIRRORED = str.maketrans(
-    _PAIRS, "".join(b + a for a, b in zip(_PAIRS[::2], _PAIRS[1::2], strict=True))
-)
+_MIRRORED = str.maketrans(_PAIRS[::2] + _PAIRS[1::2], _PAIRS[1::2] + _PAIRS[::2])
 _BRACKETS = {sign for sign in _PAIRS if unicodedata.category(sign) in ("Ps", "Pe")}
 _CLOSING, _OPENING = ("Pe", "Pf", "Po", "Lm"), ("Ps", "Pi")
 """Punctuation before which, and after which, no line ends; among the first are 々 and ー."""

@@ -214,7 +214,8 @@ def to_the_end(
 
 
 def _is_over(run: Run) -> bool:
-    return bool(run.failure and run.failure.code in OVER and not run.outputs)
+    saved = any(_is_rescued(Path(output.path)) for output in run.outputs)
+    return bool(run.failure and run.failure.code in OVER and not saved)
 
 
 def _candidates(request: Request, target: Target, about: About) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from io import StringIO
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,7 @@ class ScriptedBackend(Backend):
         return About(model=self.world.model, honours=frozenset({"seed", "size", "images"}))
 
     def generate(self, request: Request) -> Generator[Any, None, None]:
-        self.world.asked.append(request)
+        self.world.asked.append(replace(request, images=()))
         yield from self.world.script(request)
 
 
@@ -188,6 +189,28 @@ def test_making_that_failed_after_the_server_had_it_is_not_paid_for_again(
     assert (failed.exit_code, done.exit_code) == (1, 0)
     assert [request.resume for request in world.asked] == ["", "r-0"]
     assert len(world.pictures) == 2
+
+
+def test_pictures_keep_their_names_through_a_going_on_that_failed(world: World, batch: Any) -> None:
+    paths = batch().paths
+    world.edit(finished=False)
+    world.lose_results()
+    away = [True, True, False]
+
+    def script(asked: Request) -> Iterator[Any]:
+        if len(away) == 2:  # the second time the first picture comes
+            yield picture(asked.seed % 250)
+        if away.pop(0):
+            raise UnavailableError("the connection is gone")
+        yield from world.two(asked)
+
+    world.script = script
+
+    codes = [batch().exit_code for _ in range(3)]
+
+    assert codes == [1, 1, 0]
+    assert world.pictures == sorted(path.name for path in paths)
+    assert [kept["path"] for kept in world.results[-1]["outputs"][:2]] == [*map(str, paths)]
 
 
 @pytest.mark.parametrize("error", [RejectedError, ImagenError])
@@ -415,3 +438,31 @@ def test_what_was_cancelled_is_paid_for() -> None:
     tally.spend(Run(id="1", started_at="", request=request(), cost=cost, failure=cancelled))
 
     assert tally.summary().startswith("0 made, 0 failed, 0 skipped, 2 left; 0.5 USD")
+
+
+def test_input_images_are_not_all_in_memory_at_once(
+    imagen: Any, world: World, tmp_path: Path
+) -> None:
+    rows, megabyte = 24, 2**20
+    held: list[int] = []
+
+    def script(asked: Request) -> Iterator[Any]:
+        assert [len(image.data) > megabyte for image in asked.images] == [True]
+        held.append(tracemalloc.get_traced_memory()[0])
+        yield picture(asked.seed % 250)
+
+    world.script = script
+    for number in range(rows):
+        (tmp_path / f"{number}.png").write_bytes(png(4, 3, number) + bytes(megabyte))
+    lines = [{"prompt": "x", "image": str(tmp_path / f"{n}.png")} for n in range(rows)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    tracemalloc.start()
+    try:
+        done = imagen("batch", str(tmp_path / "rows.jsonl"), app=world.app)
+    finally:
+        tracemalloc.stop()
+
+    assert (done.exit_code, len(held)) == (0, rows)
+    # Reading one takes a large buffer for a moment.
+    assert sorted(held)[rows // 2] < rows * megabyte / 2

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imagen_core import compare
+from imagen_core import compare, comparison
 
 SMALL = ("--size", "48x32")
 
@@ -71,13 +71,12 @@ def test_state_that_was_written_in_the_end_is_no_failure(
 ) -> None:
     left = [times]
 
-    def save(folder: Path, comparison: Any) -> None:
+    def save(folder: Path, found: Any) -> None:
         if left[0]:
             left[0] -= 1
             raise OSError(28, "No space left on device")
-        saved(folder, comparison)
+        comparison.save(folder, found)
 
-    saved = compare.save
     monkeypatch.setattr(compare, "save", save)
 
     done = imagen("compare", "a cat", "--models", "a", *SMALL)
