@@ -143,11 +143,7 @@ class Batch:
         self._state.write_plan(plan)
 
     def _prepare_folders(self) -> None:
-        try:
-            files.prepare(self._target)
-        except UsageError as error:
-            hint = "choose another with --output-dir, or set output.dir"
-            raise UsageError(error.message, hint=hint) from error
+        files.prepare(self._target, "--output-dir")
         lines = {row.number: row.line for row in self._rows.rows}
         problems = []
         for entry in self.entries:

@@ -284,7 +284,7 @@ def place(folder: Path, comparison: Comparison) -> Path:
     """Make the folder of a comparison; a name that is taken gets -2, -3 …"""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is no folder", hint="choose another --output-dir")
-    files.prepare(Target(folder=folder))
+    files.prepare(Target(folder=folder), "--output-dir")
     for number in range(1, 10_000):
         name = comparison.folder_name + (f"-{number}" if number > 1 else "")
         path = folder / expand(name, {})

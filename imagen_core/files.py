@@ -165,10 +165,12 @@ def sidecar_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def prepare(target: Target) -> None:
-    """Make the folder, and refuse one that can't be written to before anything is spent."""
-    folder = target.folder
-    hint = "choose another with --output, or set output.dir"
+def prepare(target: Target, flag: str = "--output") -> None:
+    """Make the folder, and refuse one that can't be written to before anything is spent.
+
+    `flag`: the one that chooses another.
+    """
+    folder, hint = target.folder, f"choose another with {flag}, or set output.dir"
     try:
         if target.path and target.path.is_dir():
             raise UsageError(f"{target.path} is a folder", hint=f"--output {target.path}/")

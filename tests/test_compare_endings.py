@@ -98,6 +98,17 @@ def test_lock_that_can_not_be_opened_is_told(imagen: Any) -> None:
     )
 
 
+def test_file_where_the_folder_should_be_is_told_with_the_flag_of_compare(
+    imagen: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    done = imagen("compare", "a", "--models", "a", *SMALL, "--output-dir", f"{tmp_path}/file/in")
+
+    assert done.exit_code == 2
+    assert "--output-dir" in done.err.splitlines()[1]
+
+
 def test_second_ctrl_c_leaves_state_sheet_and_page_of_what_there_is(
     imagen: Any, monkeypatch: pytest.MonkeyPatch, imagen_home: Path
 ) -> None:
