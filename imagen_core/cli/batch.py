@@ -18,9 +18,17 @@ from imagen_core.cli.options import (
     switched,
     tell_of_mock,
 )
-from imagen_core.cli.shared import completing, config_option, json_option, known_ledger, pass_app
+from imagen_core.cli.shared import (
+    STDIN,
+    completing,
+    config_option,
+    json_option,
+    known_ledger,
+    pass_app,
+)
 from imagen_core.errors import UsageError
 from imagen_core.files import digest, expand_home
+from imagen_core.rows import FORMATS
 from imagen_core.terminal import printable
 
 if TYPE_CHECKING:
@@ -31,8 +39,7 @@ if TYPE_CHECKING:
     from imagen_core.rows import Rows
     from imagen_core.types import Request
 
-STDIN, STDIN_NAME = "-", "batch"
-FORMATS = ("text", "jsonl", "csv", "yaml")
+STDIN_NAME = "batch"
 SHOWN = 5
 """How many seeds and paths a dry run prints."""
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from imagen_core.cli.shared import (
-    cancelled_by_signals,
-    known_ledger,
-    print_note,
-    print_outputs,
-    telling_what_is_left,
-)
+from imagen_core.cli.shared import at_the_keys, cancelled_by_signals, known_ledger
+from imagen_core.cli.telling import Telling
 from imagen_core.errors import Cancelled, ImagenError, PartialFailure
 from imagen_core.making import UNBEGUN
 from imagen_core.stock import to_the_end
-from imagen_core.types import Accepted, Note, Run
+from imagen_core.types import Note, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,10 +43,9 @@ class BatchMaking:
         self._flags = flags
         self._pipeline: Pipeline = app.pipeline(flags)
         self._max_failures = max_failures
-        self._relative = relative
         self._tally = Tally(len(batch.entries))
         self._drain, self._cancel = threading.Event(), threading.Event()
-        self._told: set[tuple[str, str]] = set()
+        self._telling = Telling(app, relative=relative)
         self._runs: list[Run] = []
         self._open: set[str] = set()
 
@@ -71,34 +65,23 @@ class BatchMaking:
         if self._runs:
             paths = [output.path for run in self._runs for output in run.outputs]
             for note in self._pipeline.show(self._runs, paths):
-                print_note(self._app, note)
+                self._telling.note(note)
         self._end()
 
     def _make(self, requests: tuple[Request, ...]) -> None:
-        console = self._app.console
-        bar = console.bar(max(len(requests), 1))
-        # Only a Terminal draws; another console has nobody at the keys.
-        tell = console.info if getattr(console, "draws", False) else None
-        there: dict[str, str] = {}
-        signals = cancelled_by_signals(self._cancel, tell, drain=self._drain)
-        with signals, telling_what_is_left(self._app, there):
-            for request, item in to_the_end(requests, self._each, self._batch.renew):
-                if isinstance(item, Accepted):
-                    there[request.id] = f"'{request.backend}' on {item.remote_id}"
-                if isinstance(item, Run):
-                    there.pop(request.id, None)
-                    if self._unfinished(item):
-                        if item.cost:
-                            self._tally.spend(item)
-                        continue
-                    bar.finish(request.id)
-                    self._take(item)
-                    bar.say(self._tally.progress())
-                elif isinstance(item, Note):
-                    self._print_note(item)
-                else:
-                    bar.take(request.id, item)
-        bar.hide()
+        bar = self._app.console.bar(max(len(requests), 1))
+
+        def take(request: Request, run: Run) -> None:
+            if not self._unfinished(run):
+                bar.finish(request.id)
+                self._take(run)
+                bar.say(self._tally.progress())
+            elif run.cost:
+                self._tally.spend(run)
+
+        with cancelled_by_signals(self._cancel, at_the_keys(self._app), drain=self._drain):
+            items = to_the_end(requests, self._each, self._batch.renew)
+            self._telling.follow(items, bar, take)
 
     def _each(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Item]]:
         batch = self._batch
@@ -123,10 +106,7 @@ class BatchMaking:
         self._tally.take(run, adopted=adopted)
         entry = self._batch.entry(run.request)
         about = {"row": entry.row, "repeat": entry.repeat, "template": entry.template}
-        for note in run.notes:
-            self._print_note(note)
-        print_outputs(self._app, run, relative=self._relative, about=about)
-        self._print_failure(run, about)
+        self._telling.run(run, about, place=f"row {entry.row}: ")
         if run.outputs and not run.failure:
             self._runs.append(run)
 
@@ -138,27 +118,7 @@ class BatchMaking:
         try:
             self._batch.record(run)
         except ImagenError as error:
-            self._print_note(Note(step="batch", text=str(error), warning=True))
-
-    def _print_note(self, note: Note) -> None:
-        if note.warning and (note.step, note.text) not in self._told:
-            self._told.add((note.step, note.text))
-            print_note(self._app, note)
-
-    def _print_failure(self, run: Run, about: Mapping[str, Any]) -> None:
-        """Tell why it failed; people are told the same thing once, programs each time."""
-        if run.failure is None:
-            return
-        console, error = self._app.console, run.failure.error()
-        if not console.as_json:
-            key = (run.failure.code, run.failure.message)
-            if key in self._told:
-                return
-            self._told.add(key)
-            error = type(error)(f"row {about['row']}: {error}", hint=error.hint)
-        request = run.request
-        more = {"id": run.id, "seed": request.seed, "backend": request.backend, **about}
-        console.error(error, {**more, "remote_id": run.remote_id} if run.remote_id else more)
+            self._telling.note(Note(step="batch", text=str(error), warning=True))
 
     def _end(self) -> None:
         tally, console = self._tally, self._app.console
