@@ -1,4 +1,4 @@
-"""Files: how a picture is named, put on disk whole or not at all, and recognised by its bytes."""
+"""Files: how a picture is named, and put on disk whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from msgspec import Struct, structs
 
@@ -40,9 +40,6 @@ SUFFIXES = {**{f".{ext}": mime for mime, ext in EXTENSIONS.items()}, ".jpeg": "i
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-JPEG_SEGMENTS = 4096
-AVIF_HEAD_BYTES = 65_536
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 
 
@@ -107,14 +104,6 @@ class Target(Struct, frozen=True, kw_only=True):
         """The path that a picture would get now."""
         paths = self.candidates(values)
         return next(paths) if self.replace else next(path for path in paths if not _taken(path))
-
-
-class Header(Struct, frozen=True, kw_only=True):
-    """What the first bytes of a picture say."""
-
-    mime: str
-    width: int
-    height: int
 
 
 def expand_home(path: str) -> Path:
@@ -203,7 +192,9 @@ def place(
     if target.folder.is_dir():
         # What the template names below the folder is made; a folder that vanished is not.
         first.parent.mkdir(parents=True, exist_ok=True)
-    with _part(data, first.parent) as part:
+    with _part(first.parent) as part:
+        with _synced(part) as file:
+            file.write(data)
         if target.replace:
             claim(first)
             _replace(part, first)
@@ -216,7 +207,16 @@ def place(
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Put these bytes there whole, over what was there."""
-    with _part(data, path.parent) as part:
+    with overwriting(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def overwriting(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes this place in the end, whole, unless something goes wrong."""
+    with _part(path.parent) as part:
+        with _synced(part) as file:
+            yield file
         part.replace(path)
 
 
@@ -234,15 +234,6 @@ def lock(descriptor: int) -> bool:
     except (ImportError, OSError):
         return True
     return True
-
-
-def image_header(data: bytes) -> Header | None:
-    """Type and size of a picture, from its first bytes; None if it is none that imagen knows."""
-    for mime, read in _READERS.items():
-        with contextlib.suppress(IndexError):
-            if (size := read(data)) and all(size):
-                return Header(mime=mime, width=size[0], height=size[1])
-    return None
 
 
 def digest(data: bytes) -> str:
@@ -268,18 +259,23 @@ def _taken(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _part(data: bytes, folder: Path) -> Iterator[Path]:
-    """A temporary file with these bytes, safely on disk; gone afterwards, whatever happened."""
+def _part(folder: Path) -> Iterator[Path]:
+    """The path of a temporary file, which is gone afterwards, whatever happened."""
     part = folder / f".imagen-{os.getpid()}-{os.urandom(6).hex()}.part"
     try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         yield part
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    """A new file, safely on disk at the end."""
+    with path.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _replace(part: Path, path: Path) -> None:
@@ -329,72 +325,3 @@ def _sync_folder(folder: Path) -> None:
         return  # some network file systems have no such call; the picture is there all the same
     finally:
         os.close(descriptor)
-
-
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR":
-        return None
-    return _number(data, 16, 4, "big"), _number(data, 20, 4, "big")
-
-
-def _gif_size(data: bytes) -> tuple[int, int] | None:
-    if data[:6] not in (b"GIF87a", b"GIF89a"):
-        return None
-    return _number(data, 6, 2), _number(data, 8, 2)
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    if data[:3] != b"\xff\xd8\xff":
-        return None
-    place = 2
-    for _ in range(JPEG_SEGMENTS):
-        if not (found := _JPEG_MARKER.search(data, place)):
-            return None
-        marker, place = found[1][0], found.end()
-        # A frame header has the size: SOF0..SOF15 but for DHT, JPG and DAC.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return _number(data, place + 5, 2, "big"), _number(data, place + 3, 2, "big")
-        place += _number(data, place, 2, "big")
-    return None
-
-
-def _webp_size(data: bytes) -> tuple[int, int] | None:
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
-        return None
-    match data[12:16]:
-        case b"VP8X":
-            return _number(data, 24, 3) + 1, _number(data, 27, 3) + 1
-        case b"VP8L":
-            bits = _number(data, 21, 4)
-            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        case b"VP8 ":
-            return _number(data, 26, 2) & 0x3FFF, _number(data, 28, 2) & 0x3FFF
-    return None
-
-
-def _avif_size(data: bytes) -> tuple[int, int] | None:
-    if data[4:8] != b"ftyp" or b"avif" not in data[8:32]:
-        return None
-    # Thumbnails and the tiles of a grid have a size of their own, which is smaller.
-    boxes = re.finditer(rb"ispe.{4}", data[:AVIF_HEAD_BYTES], re.DOTALL)
-    places = [box.end() for box in boxes]
-    sizes = [(_number(data, p, 4, "big"), _number(data, p + 4, 4, "big")) for p in places]
-    return max(sizes, default=None, key=lambda size: size[0] * size[1])
-
-
-def _number(
-    data: bytes, start: int, length: int, order: Literal["little", "big"] = "little"
-) -> int:
-    """An unsigned number in these bytes; IndexError where they end before it does."""
-    if start + length > len(data):
-        raise IndexError(start)
-    return int.from_bytes(data[start : start + length], order)
-
-
-_READERS = {
-    "image/png": _png_size,
-    "image/jpeg": _jpeg_size,
-    "image/webp": _webp_size,
-    "image/gif": _gif_size,
-    "image/avif": _avif_size,
-}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from imagen_core import files
 from imagen_core.errors import Cancelled, ImagenError
+from imagen_core.header import image_header
 from imagen_core.leftovers import is_there
 from imagen_core.types import (
     Accepted,
@@ -230,7 +231,7 @@ class Making:
     def _draft(self, image: Image) -> Output:
         """The Output but for its path."""
         request = self.run.request
-        header = files.image_header(image.data)
+        header = image_header(image.data)
         if header is None:
             self._warn(f"its picture ({image.mime}) is of no type that imagen knows")
         return Output(

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from imagen_core import files
 from imagen_core.errors import ImagenError, RejectedError, UsageError
 from imagen_core.files import Target
+from imagen_core.header import image_header
 from imagen_core.leftovers import is_there, run_of, sidecar_of
 from imagen_core.making import RESCUE_FOLDER, expected_values, name_values
 from imagen_core.sound import damage
@@ -244,7 +245,7 @@ def _is_rescued(path: Path) -> bool:
 
 def _is_torn(path: Path) -> bool:
     data = path.read_bytes()
-    return bool(damage(data)) or not files.image_header(data)
+    return bool(damage(data)) or not image_header(data)
 
 
 def _is_left(part: Path) -> bool:

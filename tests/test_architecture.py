@@ -27,6 +27,7 @@ LAYERS = (
         "files",
         "database",
         "glyphs",
+        "header",
         "http",
         "known",
         "mock_art",
