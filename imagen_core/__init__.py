@@ -30,7 +30,8 @@ _HOMES = {
     "imagen_core.blocks": ("read_yaml", "suggestion"),
     "imagen_core.cli.shared": ("config_option", "json_option", "pass_app", "see_through"),
     "imagen_core.config": ("Secret",),
-    "imagen_core.files": ("expand_home", "image_header", "sidecar_path", "write_atomically"),
+    "imagen_core.files": ("expand_home", "sidecar_path", "write_atomically"),
+    "imagen_core.header": ("image_header",),
     "imagen_core.png": ("png_texts",),
     "imagen_core.sidecar": ("document",),
     "imagen_core.sound": ("damage", "is_black"),
@@ -104,10 +105,10 @@ if TYPE_CHECKING:
     )
     from imagen_core.files import (
         expand_home as expand_home,
-        image_header as image_header,
         sidecar_path as sidecar_path,
         write_atomically as write_atomically,
     )
+    from imagen_core.header import image_header as image_header
     from imagen_core.hookspecs import hookimpl as hookimpl
     from imagen_core.png import png_texts as png_texts
     from imagen_core.protocols import (

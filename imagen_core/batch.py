@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,28 +12,34 @@ from imagen_core import files
 from imagen_core.batch_state import Kept, Plan, Planned, Result, State
 from imagen_core.drafting import Entry, Order, draft
 from imagen_core.errors import ImagenError, UsageError
-from imagen_core.leftovers import forget, is_there, run_of, sidecar_of
-from imagen_core.making import expected_values
+from imagen_core.leftovers import forget, is_there
 from imagen_core.resolve import read_image
 from imagen_core.rows import Problem, RowsError
+from imagen_core.stock import Find, Stock
+from imagen_core.types import Failure, Run, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from imagen_core.ledger import Ledger
     from imagen_core.protocols import App
     from imagen_core.rows import Rows
-    from imagen_core.types import Request, Run
+    from imagen_core.types import About, Output, Request
 
 AFRESH = "--restart plans it anew and leaves the pictures alone; --name makes another one"
 
 
 class Left(NamedTuple):
-    """What an earlier process left to do. `adopted`: made, and cut off before it was noted."""
+    """What an earlier process left to do.
+
+    `found`: what needs nobody to make it, since it was made and cut off before it was noted.
+    """
 
     skipped: int
-    adopted: tuple[Run, ...]
+    found: tuple[tuple[Request, Find], ...]
     requests: tuple[Request, ...]
     gone: tuple[Result, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Batch:
@@ -58,16 +65,20 @@ class Batch:
         self._rows = rows
         self._target = target
         self._state = state
-        self._seen = state.peek()
+        self._seen = state.seen()
         self._resumed = None if restart else state.read_plan()
         self._flags = _flags(order, rows)
         self._digest = digest
         if self._resumed:
             self._refuse_changes(self._resumed)
-        self.entries = draft(app, rows, order, target, self._resumed, watch=watch)
-        if self._resumed and _planned(self.entries) != self._resumed.makings:
+        self.entries = list(draft(app, rows, order, target, self._resumed, watch=watch))
+        self._planned = _planned(self.entries)
+        if self._resumed and self._planned != self._resumed.makings:
             raise self._otherwise("its rows come to other pictures")
-        self._by_id = {entry.request.id: entry for entry in self.entries}
+        self._places = {entry.request.id: place for place, entry in enumerate(self.entries)}
+        self._stock: Stock | None = None
+        self._found: dict[str, Find] = {}
+        self._there: dict[str, tuple[Output, ...]] = {}
 
     def _refuse_changes(self, plan: Plan) -> None:
         flags = self._flags
@@ -89,11 +100,12 @@ class Batch:
 
     def entry(self, request: Request) -> Entry:
         """The entry that a request stands for."""
-        return self._by_id[request.id]
+        return self.entries[self._places[request.id]]
 
     def target(self, request: Request) -> files.Target:
-        """Where the picture of a request goes."""
-        return self._by_id[request.id].target
+        """Where the picture of a request goes, or is already."""
+        there = self._there.get(request.id, ())
+        return replace(self.entry(request).target, there=there)
 
     def load(self, request: Request) -> Request:
         """The request with the bytes of its input images."""
@@ -101,35 +113,41 @@ class Batch:
             return request
         entry = self.entry(request)
         images = tuple(read_image(Path(path)) for path in entry.images)
-        if [i.sha256 for i in images] != [i.sha256 for i in request.images]:
+        changed = [i.sha256 for i in images] != [i.sha256 for i in request.images]
+        if changed and not request.resume:  # else its server has them as they were
             raise ImagenError(
                 "an input image has changed since it was checked",
                 hint="the same command takes it as it is now",
             )
         return replace(request, images=images)
 
+    def _about(self, request: Request) -> About:
+        return self._app.instance(request.backend).backend.about
+
     def begin(self) -> None:
         """Take the batch for this process, and write its plan down unless there is one."""
         self._prepare_folders()
         self._state.lock(self._seen)
-        if self._resumed:
-            return
+        if not self._resumed:
+            self._write_plan()
+            self._state.clear_results()
+
+    def _write_plan(self) -> None:
+        now = files.Moment.now().utc
+        folder = self._resumed.folder if self._resumed else str(self._state.folder.absolute())
+        self._planned = _planned(self.entries)
         plan = Plan(
             source=self._rows.source,
             sha256=self._digest,
             flags=self._flags,
-            folder=str(self._state.folder.absolute()),
-            created_at=files.Moment.now().utc,
-            makings=_planned(self.entries),
+            folder=folder,
+            created_at=self._resumed.created_at if self._resumed else now,
+            makings=self._planned,
         )
         self._state.write_plan(plan)
 
     def _prepare_folders(self) -> None:
-        try:
-            files.prepare(self._target)
-        except UsageError as error:
-            hint = "choose another with --output-dir, or set output.dir"
-            raise UsageError(error.message, hint=hint) from error
+        files.prepare(self._target, "--output-dir")
         lines = {row.number: row.line for row in self._rows.rows}
         problems = []
         for entry in self.entries:
@@ -142,42 +160,91 @@ class Batch:
         if problems:
             raise RowsError(self._rows.source, problems)
 
-    def sort_out(self, recall: Callable[[str], Run | None]) -> Left:
+    def sort_out(self, ledger: Ledger | None) -> Left:
         """What is done already, by the files that are really there, and what is left to do.
 
-        `recall` gives the Run of an id, as far as somebody remembers it.
+        `ledger`: what was made before, if it may be asked. Nothing on disk is changed by that.
         """
         if not self._resumed:
             return Left(0, (), tuple(entry.request for entry in self.entries))
         results = self._state.read_results()
-        done = {id: self._there(result) for id, result in results.items() if id in self._by_id}
-        taken = {path for paths in done.values() for path in paths}
-        adopted, requests, gone, skipped = [], [], [], 0
-        for entry in self.entries:
+        done = {id: self._pictures(results[id]) for id in self._places if id in results}
+        taken = [path for paths in done.values() for path in paths]
+        folder = self._target.folder
+        stock = self._stock = Stock(folder, ledger, where=self._moved, taken=taken)
+        ready, requests, gone = [], [], []
+        for entry in [*self.entries]:
             request = entry.request
             if done.get(request.id):
-                skipped += 1
                 continue
             result = results.get(request.id)
-            if result and result.status == "done":
-                gone.append(result)
-                requests.append(request)
-                continue
-            run = self._cut_off(entry, recall, taken)
-            if run and run.outputs:
-                taken |= {output.path for output in run.outputs}
-                adopted.append(run)
+            gone += [result] if result and result.status == "done" else []
+            about = self._about(request)
+            found = stock.find(request, entry.target, about)
+            if found.run or found.is_of_another(about):
+                ready.append((request, found))
+            elif found.resume:
+                self._found[request.id] = found
+                requests.append(replace(request, resume=found.resume))
             else:
-                requests.append(replace(request, resume=run.remote_id if run else ""))
-        return Left(skipped, tuple(adopted), tuple(requests), tuple(gone))
+                requests.append(self._renewed(request) if found.is_known or result else request)
+        warnings = [f"ledger: {stock.problem}"] if stock.problem else []
+        if number := self._state.unreadable:
+            warnings.append(f"{self._state.results_path}: lines that can't be read: {number}")
+        skipped = len(self.entries) - len(ready) - len(requests)
+        return Left(skipped, tuple(ready), tuple(requests), tuple(gone), tuple(warnings))
 
-    def _there(self, result: Result) -> list[str]:
+    def take_up(self, left: Left, complete: Callable[[Run], Run]) -> Iterator[Run]:
+        """Begin with what is left: the Runs that are made already, and `complete` now.
+
+        One that can't have its place has failed, and so has what another model has begun.
+        """
+        if _planned(self.entries) != self._planned:
+            self._write_plan()
+        for result in left.gone:
+            for kept in result.outputs:
+                forget(self._moved(kept.path), result.id)
+        for request, found in left.found:
+            try:
+                yield complete(self._made(request, found))
+            except ImagenError as error:
+                now, failure = files.Moment.now().utc, Failure.of(error)
+                yield Run(id=request.id, started_at=now, request=request, failure=failure)
+        for request in left.requests:
+            if self._stock and (earlier := self._found.get(request.id)):
+                with contextlib.suppress(ImagenError):  # it is fetched once more, then
+                    place = self.entry(request).target
+                    self._there[request.id] = self._stock.take(earlier, request, place)
+        if self._stock:
+            self._stock.clean()
+
+    def _made(self, request: Request, found: Find) -> Run:
+        found.check(request, self._about(request))
+        assert found.run
+        assert self._stock
+        outputs = self._stock.take(found, request, self.entry(request).target)
+        return replace(found.run, outputs=outputs)
+
+    def renew(self, requests: Sequence[Request]) -> list[Request]:
+        """The same to be made anew, under other ids, which are written down first."""
+        found = [self._renewed(request) for request in requests]
+        self._write_plan()
+        return found
+
+    def _renewed(self, request: Request) -> Request:
+        place = self._places[request.id]
+        renewed = replace(request, id=new_id(), resume="")
+        self.entries[place] = self.entries[place]._replace(request=renewed)
+        self._places[renewed.id] = place
+        return renewed
+
+    def _pictures(self, result: Result) -> list[Path]:
         """The paths of a result's pictures, if each is there as it was made."""
-        if result.status != "done" or not result.outputs:
+        if result.status != "done":
             return []
         paths = [self._moved(kept.path) for kept in result.outputs]
         pairs = zip(paths, result.outputs, strict=True)
-        return [*map(str, paths)] if all(is_there(path, kept) for path, kept in pairs) else []
+        return paths if all(is_there(path, kept) for path, kept in pairs) else []
 
     def _moved(self, path: str) -> Path:
         """The path, if the whole folder has been moved since."""
@@ -186,42 +253,9 @@ class Batch:
             return folder / Path(path).relative_to(plan.folder)
         return Path(path)
 
-    def _cut_off(
-        self, entry: Entry, recall: Callable[[str], Run | None], taken: set[str]
-    ) -> Run | None:
-        """What is known of a making that nobody noted as done: its pictures, or its remote id."""
-        run = recall(entry.request.id)
-        if run is None:
-            return self._by_sidecar(entry, taken)
-        if run.failure:
-            return None
-        outputs = tuple(
-            replace(output, path=str(self._moved(output.path))) for output in run.outputs
-        )
-        there = all(is_there(Path(o.path), o) and o.path not in taken for o in outputs)
-        return replace(run, outputs=outputs if there else (), request=entry.request)
-
-    def _by_sidecar(self, entry: Entry, taken: set[str]) -> Run | None:
-        """The Run of a picture under the name that this one would get, if its sidecar says so."""
-        instance = self._app.instance(entry.request.backend)
-        values = expected_values(entry.request, instance.backend.about)
-        for path in entry.target.candidates(values):
-            if not path.is_file():
-                return None
-            sidecar = sidecar_of(path)
-            if sidecar.get("id") == entry.request.id and str(path.absolute()) not in taken:
-                return run_of(sidecar, entry.request, path)
-        return None
-
-    def forget(self, gone: Iterable[Result]) -> None:
-        """Take away the sidecars of pictures that are gone, so that their names are free again."""
-        for result in gone:
-            for kept in result.outputs:
-                forget(self._moved(kept.path), result.id)
-
     def record(self, run: Run) -> None:
         """Write down what became of a making."""
-        entry = self._by_id[run.id]
+        entry = self.entry(run.request)
         kept = (Kept(path=o.path, sha256=o.sha256, size=o.size) for o in run.outputs)
         self._state.append(
             Result(
@@ -246,7 +280,7 @@ class Batch:
         self._state.close()
 
 
-def _planned(entries: tuple[Entry, ...]) -> tuple[Planned, ...]:
+def _planned(entries: Sequence[Entry]) -> tuple[Planned, ...]:
     return tuple(
         Planned(
             row=entry.row,

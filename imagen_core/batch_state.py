@@ -102,34 +102,37 @@ class State:
         hint = "--restart makes a new one; pictures stay as they are"
         return UsageError(f"the plan {self.plan_path} can't be read: {reason}", hint=hint)
 
-    def lock(self, seen: Plan | None) -> None:
-        """Keep other processes off this batch until `close`; `seen` is the plan as it was read."""
+    def seen(self) -> bytes:
+        """The plan as it lies there now, whatever it is; nothing if it can't be read."""
+        with contextlib.suppress(OSError):
+            return self.plan_path.read_bytes()
+        return b""
+
+    def lock(self, seen: bytes) -> None:
+        """Keep other processes off this batch until `close`; its plan is still as it was `seen`."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         try:
             self._descriptor = os.open(self.results_path, flags, 0o666)
         except OSError as error:
             raise UsageError(f"cannot write {self.results_path}: {error.strerror}") from error
-        if not _locked(self._descriptor) or self.peek() != seen:
+        if not files.lock(self._descriptor) or self.seen() != seen:
             self.close()
             raise UsageError(
                 f"the batch '{self.name}' in {self.folder} is being made by another process",
                 hint="wait for it, or give this one a name of its own with --name",
             )
 
-    def peek(self) -> Plan | None:
-        """The plan that is there, if one is that can be read."""
-        with contextlib.suppress(UsageError):
-            return self.read_plan()
-        return None
-
     def write_plan(self, plan: Plan) -> None:
-        """Put a new plan there, whole; the results of an earlier one are gone."""
+        """Put a plan there, whole."""
         text = msgspec.json.format(msgspec.json.encode(plan), indent=1)
         try:
             files.write_atomically(self.plan_path, text + b"\n")
-            os.ftruncate(self._descriptor, 0)
         except OSError as error:
             raise UsageError(f"cannot write {self.plan_path}: {error.strerror}") from error
+
+    def clear_results(self) -> None:
+        """Forget the results of an earlier plan."""
+        os.ftruncate(self._descriptor, 0)
 
     def read_results(self) -> dict[str, Result]:
         """The last result of each making. A line that was cut off by a kill is taken away."""
@@ -145,7 +148,7 @@ class State:
     def _decoded(self, data: bytes) -> Iterator[Result]:
         self.unreadable = 0
         decoder = msgspec.json.Decoder(Result)
-        for line in data.splitlines():
+        for line in filter(None, data.splitlines()):
             try:
                 yield decoder.decode(line)
             except msgspec.DecodeError:
@@ -170,18 +173,3 @@ class State:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether the file is this process's alone now; where nothing can be locked, it is taken so."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks
-    return True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from imagen_core.script import columns, cut
 from imagen_core.types import Progress
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from imagen_core.types import Event, Run
 
 FRAME_SECONDS = 0.1
-ROWS = 24
-"""How high a terminal is that does not say."""
 WAITING, RUNNING, DONE, FAILED = range(4)
 COLOURS = {WAITING: "90", RUNNING: "36", DONE: "32", FAILED: "31"}
 
@@ -82,7 +80,7 @@ class Board:
 
     def _shown(self) -> list[str]:
         """What there is room for: first what runs or failed, then what waits or is done."""
-        room = max(self._rows() - 2, 1)
+        room = max(self._terminal.height - 2, 1)
         order = {RUNNING: 0, FAILED: 1, WAITING: 2, DONE: 3}
         best = sorted(self._lines, key=lambda key: order[self._lines[key].state])[:room]
         return [key for key in self._lines if key in set(best)]
@@ -91,15 +89,10 @@ class Board:
         from imagen_core.terminal import printable
 
         line = self._lines[key]
-        width = max(map(len, self._names.values()))
+        width = max(map(columns, self._names.values()))
         room = max(self._terminal.width - width - 4, 10)
         seconds = f"  {time.monotonic() - line.started:.1f} s" if line.state == RUNNING else ""
-        told = printable(f"{line.text}{seconds}", newlines=False)[:room]
-        name = printable(self._names[key], newlines=False).ljust(width)
+        told = cut(printable(f"{line.text}{seconds}", newlines=False), room)
+        name = printable(self._names[key], newlines=False)
+        name += " " * (width - columns(name))
         return f" {name}  {self._terminal.styled(told, COLOURS[line.state])}\x1b[K"
-
-    def _rows(self) -> int:
-        try:
-            return os.get_terminal_size(self._terminal.err.fileno()).lines or ROWS
-        except (OSError, ValueError):
-            return ROWS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from imagen_core import files, leftovers, sidecar
 from imagen_core.cells import Requests
 from imagen_core.comparison import FILE_NAME, Cell, Comparison, save, totals
-from imagen_core.errors import Cancelled, ImagenError, RejectedError, UsageError
+from imagen_core.errors import Cancelled, ImagenError, UsageError
 from imagen_core.files import Target, expand
 from imagen_core.making import ignored
-from imagen_core.stock import Stock
+from imagen_core.stock import NOTHING, Find, Stock, to_the_end
 from imagen_core.types import Failure, Request, Run, new_id
 
 if TYPE_CHECKING:
@@ -25,13 +25,10 @@ if TYPE_CHECKING:
     from imagen_core.ledger import Ledger
     from imagen_core.pipeline import Item, Pipeline
     from imagen_core.protocols import App
+    from imagen_core.types import Output
 
 NAMING = "{backend}-{seed}.{ext}"
 LOCK = ".imagen-lock"
-PASSES = 2
-"""A cell whose earlier making can't be picked up is made anew."""
-OVER = (ImagenError.code, RejectedError.code)
-"""How a making ended that was picked up, and of which nothing more will come."""
 SAVE_SECONDS = 1.0
 """How often the state is written down meanwhile; the ledger knows what comes in between."""
 
@@ -51,12 +48,15 @@ class Comparing:
         """What is left to be made."""
         self.runs: list[Run] = []
         """What this command made."""
-        self.problem = ""
-        """What keeps the state from being written down, or the ledger from being asked."""
+        self.unsaved = ""
+        """What keeps the state from being written down."""
+        self.ledger_problem = ""
+        """What keeps the ledger from being asked."""
         self._app = app
         self._ledger = ledger
-        self._cut_off: list[tuple[Run, tuple[Path, ...]]] = []
-        self._earlier: dict[str, tuple[Path, ...]] = {}
+        self._stock: Stock | None = None
+        self._found: list[tuple[Request, Find]] = []
+        self._there: dict[str, tuple[Output, ...]] = {}
         self._gone: list[tuple[Path, str]] = []
         self._asked = Requests(app, comparison)
         self._saved = 0.0
@@ -73,7 +73,7 @@ class Comparing:
         on is picked up, and what failed is made anew. Nothing on disk is changed by that. Raises
         if nothing can work.
         """
-        self.requests, self._cut_off, self._gone = [], [], []
+        self.requests, self._found, self._gone, self._stock = [], [], [], stock
         problems: list[UsageError] = []
         for cell in self.comparison.cells:
             if cell.status == "done" and self._is_whole(cell):
@@ -84,8 +84,8 @@ class Comparing:
                 problems.append(error)
                 self._put(_failed(cell, Failure.of(error)))
         if stock and stock.problem:
-            self.problem = f"ledger: {stock.problem}"
-        if problems and not (self.requests or self._cut_off or self._done()):
+            self.ledger_problem = f"ledger: {stock.problem}"
+        if problems and not (self.requests or self._found or self._done()):
             raise problems[0]
 
     def save(self, *, now: bool = True) -> None:
@@ -95,32 +95,28 @@ class Comparing:
         self.comparison = replace(self.comparison, totals=totals(self.comparison.cells))
         try:
             save(self.folder, self.comparison)
+            self.unsaved = ""
         except OSError as error:
-            self.problem = f"cannot write {self.folder / FILE_NAME}: {error.strerror}"
+            self.unsaved = f"cannot write {self.folder / FILE_NAME}: {error.strerror}"
         self._saved = time.monotonic()
 
     def run(self, pipeline: Pipeline, cancel: threading.Event) -> Iterator[tuple[Request, Item]]:
         """Make what is left; the comparison is written down as it goes on."""
         self._settle(pipeline)
-        for number in range(PASSES):
-            again: list[Request] = []
-            for request, item in pipeline.each(self.requests, self.target, cancel):
+
+        def each(requests: Sequence[Request]) -> Iterator[tuple[Request, Item]]:
+            return pipeline.each(requests, self._place, cancel)
+
+        try:
+            for request, item in to_the_end(self.requests, each, self._renewed):
                 if isinstance(item, Run):
-                    over = item.failure and item.failure.code in OVER
-                    if over and request.resume and not cancel.is_set() and not number:
-                        again.append(replace(request, id=new_id(), resume=""))
-                        self._put(replace(self._cell(request), id=again[-1].id))
-                        self.save()
-                        continue
-                    item = self._united(item, pipeline)
                     self.runs.append(item)
                     self._take(self._cell(request), item)
                     self.save(now=False)
                 yield request, item
-            self.requests = again
-            if not again:
-                break
-        self.save()
+        finally:
+            self.requests = []
+            self.save()
 
     def pictures(self) -> list[str]:
         """The paths of all pictures."""
@@ -145,52 +141,53 @@ class Comparing:
     def _plan(self, cell: Cell, stock: Stock | None) -> None:
         """What is to be done for a cell that is not done."""
         request, notes = self._asked.of(cell)
-        found = stock.find(cell, request) if stock else None
+        about = self._asked.about(cell.model)
+        found = stock.find(request, self.target, about) if stock else NOTHING
         ended = stock is not None and cell.status != "waiting"
         self._gone += [(self.folder / file, cell.id) for file in cell.files]
         cell = replace(cell, status="waiting", error=None, notes=notes)
-        if found and found.run:
-            # Not done before its steps are.
-            self._cut_off.append((replace(found.run, request=request), found.sources))
-            self._put(cell)
-            return
-        if found and found.resume:
-            model = self._asked.about(cell.model).model
-            if found.model != model:
-                told = f"'{cell.model}' has begun it with the model {found.model}, and has {model}"
-                raise UsageError(told, hint="change the block back, or start a new comparison")
-            request = replace(request, resume=found.resume)
-            self._earlier[cell.id] = found.sources
-        elif ended:
+        found.check(request, about)
+        if found.run or found.resume:
+            self._found.append((request, found))
+        elif found.is_known or ended:
             cell = replace(cell, id=new_id())
+        # One that is made already is not done before its steps are.
         self._put(cell)
-        self.requests.append(replace(request, id=cell.id))
+        if not found.run:
+            self.requests.append(replace(request, id=cell.id, resume=found.resume))
 
-    def _united(self, run: Run, pipeline: Pipeline) -> Run:
-        """The Run with pictures that were there before a kill under the names that they have."""
-        earlier = self._earlier.pop(run.id, ())
-        outputs = list(run.outputs)
-        for number, output in enumerate(outputs):
-            path = Path(output.path)
-            old = next((old for old in earlier if leftovers.is_there(old, output)), path)
-            if old != path and old.parent == self.folder:
-                path.unlink(missing_ok=True)
-                files.sidecar_path(path).unlink(missing_ok=True)
-                outputs[number] = replace(output, path=str(old.absolute()))
-        if outputs == list(run.outputs):
-            return run
-        return pipeline.complete(replace(run, outputs=tuple(outputs)))
+    def _renewed(self, requests: Sequence[Request]) -> list[Request]:
+        """The same to be made anew, which is written down first."""
+        found = [replace(request, id=new_id(), resume="") for request in requests]
+        for request in found:
+            self._put(replace(self._cell(request), id=request.id))
+        self.save()
+        return found
+
+    def _place(self, request: Request) -> Target:
+        """Where the picture of a request goes, or is already."""
+        return replace(self.target, there=self._there.get(request.id, ()))
 
     def _settle(self, pipeline: Pipeline) -> None:
         """Take what an earlier command made, give it its name, and run the steps it missed."""
-        stock = Stock(self.folder, None)
-        for run, sources in self._cut_off:
-            taken = pipeline.complete(stock.take(run, sources, self.target))
-            self._take(self._cell(run.request), taken)
         for path, run_id in self._gone:
             leftovers.forget(path, run_id)
-        stock.clean()
-        self._cut_off, self._gone = [], []
+        for request, found in self._found:
+            assert self._stock
+            cell = self._cell(request)
+            try:
+                outputs = self._stock.take(found, request, self.target)
+            except ImagenError as error:
+                self.requests = [r for r in self.requests if r.id != request.id]
+                self._put(_failed(cell, Failure.of(error)))
+                continue
+            if found.run:
+                self._take(cell, pipeline.complete(replace(found.run, outputs=outputs)))
+            else:
+                self._there[request.id] = outputs
+        if self._stock:
+            self._stock.clean()
+        self._found, self._gone, self._stock = [], [], None
 
     def _take(self, cell: Cell, run: Run) -> None:
         """What became of a cell; pictures are kept though the making failed after them."""
@@ -232,8 +229,15 @@ class Comparing:
 @contextlib.contextmanager
 def at_work(folder: Path) -> Iterator[None]:
     """Keep other processes off this folder."""
-    with files.locked(folder / LOCK) as alone:
-        if not alone:
+    try:
+        file = (folder / LOCK).open("ab")
+    except OSError as error:
+        told = f"cannot write {folder / LOCK}: {error.strerror}"
+        raise UsageError(
+            told, hint="copy the folder to where you may write, and go on there"
+        ) from error
+    with file:
+        if not files.lock(file.fileno()):
             told = f"another imagen is at work in {folder}"
             raise UsageError(told, hint="wait until it has ended")
         yield
@@ -243,7 +247,7 @@ def place(folder: Path, comparison: Comparison) -> Path:
     """Make the folder of a comparison; a name that is taken gets -2, -3 …"""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is no folder", hint="choose another --output-dir")
-    files.prepare(Target(folder=folder))
+    files.prepare(Target(folder=folder), "--output-dir")
     for number in range(1, 10_000):
         name = comparison.folder_name + (f"-{number}" if number > 1 else "")
         path = folder / expand(name, {})

@@ -1,4 +1,4 @@
-"""Files: how a picture is named, put on disk whole or not at all, and recognised by its bytes."""
+"""Files: how a picture is named, and put on disk whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ import os
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from msgspec import Struct, structs
 
 from imagen_core.errors import UsageError
-from imagen_core.image_sizes import READERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from imagen_core.types import Output
 
 SLUG_LENGTH = 40
 SUFFIX_BYTES = 16
 NAME_BYTES = 200
 """How long one file name may be, with room for `-99`, `.json` and what a temporary file adds."""
-
 PARTS = ".imagen-*.part"
 """How temporary files are called, which only a kill leaves behind."""
-
 LONGEST_NAME = 240
 """How long a name may be that somebody typed."""
 
@@ -82,7 +81,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """Where pictures are to go: a folder and a naming template, or one explicit path in it.
 
     `replace`: the user named this very file, so what is there gives way. `number`: the first
-    number that its name may carry; 1 is no number.
+    number that its name may carry; 1 is no number. `there`: pictures of an earlier attempt, that
+    keep their names if they come again.
     """
 
     folder: Path
@@ -90,6 +90,7 @@ class Target(Struct, frozen=True, kw_only=True):
     path: Path | None = None
     replace: bool = False
     number: int = 1
+    there: tuple[Output, ...] = ()
 
     def candidates(self, values: Mapping[str, Any]) -> Iterator[Path]:
         """The paths to try: the name itself, then the same with -2, -3 … before its suffix."""
@@ -107,14 +108,6 @@ class Target(Struct, frozen=True, kw_only=True):
         """The path that a picture would get now."""
         paths = self.candidates(values)
         return next(paths) if self.replace else next(path for path in paths if not _taken(path))
-
-
-class Header(Struct, frozen=True, kw_only=True):
-    """What the first bytes of a picture say."""
-
-    mime: str
-    width: int
-    height: int
 
 
 def expand_home(path: str) -> Path:
@@ -182,10 +175,12 @@ def sidecar_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def prepare(target: Target) -> None:
-    """Make the folder, and refuse one that can't be written to before anything is spent."""
-    folder = target.folder
-    hint = "choose another with --output, or set output.dir"
+def prepare(target: Target, flag: str = "--output") -> None:
+    """Make the folder, and refuse one that can't be written to before anything is spent.
+
+    `flag`: the one that chooses another.
+    """
+    folder, hint = target.folder, f"choose another with {flag}, or set output.dir"
     try:
         if target.path and target.path.is_dir():
             raise UsageError(f"{target.path} is a folder", hint=f"--output {target.path}/")
@@ -217,7 +212,9 @@ def place(
     if target.folder.is_dir():
         # What the template names below the folder is made; a folder that vanished is not.
         first.parent.mkdir(parents=True, exist_ok=True)
-    with _part(data, first.parent) as part:
+    with _part(first.parent) as part:
+        with _synced(part) as file:
+            file.write(data)
         if target.replace:
             claim(first)
             _replace(part, first)
@@ -230,37 +227,33 @@ def place(
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Put these bytes there whole, over what was there."""
-    with _part(data, path.parent) as part:
-        part.replace(path)
+    with overwriting(path) as file:
+        file.write(data)
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Hold the lock of this file, which is made; False if another process holds it.
+def overwriting(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes this place in the end, whole, unless something goes wrong."""
+    with _part(path.parent) as part:
+        with _synced(part) as file:
+            yield file
+        part.replace(path)
+
+
+def lock(descriptor: int) -> bool:
+    """Whether this open file is this process's alone now.
 
     It ends with the process, however that ends. Where there are no such locks nobody is kept off.
     """
     try:
         import fcntl
-    except ImportError:  # no POSIX
-        yield True
-        return
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
 
-
-def image_header(data: bytes) -> Header | None:
-    """Type and size of a picture, from its first bytes; None if it is none that imagen knows."""
-    for mime, read in READERS.items():
-        with contextlib.suppress(IndexError):
-            if (size := read(data)) and all(size):
-                return Header(mime=mime, width=size[0], height=size[1])
-    return None
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
 
 
 def digest(data: bytes) -> str:
@@ -286,18 +279,23 @@ def _taken(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _part(data: bytes, folder: Path) -> Iterator[Path]:
-    """A temporary file with these bytes, safely on disk; gone afterwards, whatever happened."""
+def _part(folder: Path) -> Iterator[Path]:
+    """The path of a temporary file, which is gone afterwards, whatever happened."""
     part = folder / f".imagen-{os.getpid()}-{os.urandom(6).hex()}.part"
     try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         yield part
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    """A new file, safely on disk at the end."""
+    with path.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _replace(part: Path, path: Path) -> None:

@@ -102,6 +102,15 @@ class Ledger:
         query = "select run from runs where finished and started_at >= ? order by started_at, id"
         yield from self._read(query, since)
 
+    def latencies(self, backend: str, limit: int) -> list[int]:
+        """How long the latest Runs of an instance took that went well, in milliseconds."""
+        query = (
+            "select json_extract(run, '$.latency_ms') as latency from runs where finished and "
+            "failure = '' and json_extract(run, '$.request.backend') = ? "
+            "order by started_at desc limit ?"
+        )
+        return [row["latency"] for row in self.database.rows(query, (backend, limit))]
+
     def usage(self, since: str = "", *, everything: bool = False) -> Iterator[UsageRow]:
         """What `imagen usage` counts; see the protocol Store."""
         query = "select run from runs where finished and started_at >= ?"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from imagen_core import files
 from imagen_core.errors import Cancelled, ImagenError
+from imagen_core.header import image_header
+from imagen_core.leftovers import is_there
 from imagen_core.types import (
     Accepted,
     Cost,
@@ -131,7 +133,20 @@ class Making:
     def _end(self) -> None:
         with self._lock:
             self._change(latency_ms=round((time.monotonic() - self._started) * 1000))
+            if self.run.failure:
+                self._change(outputs=self._outputs())
             self._record(self.run, finished=True)
+
+    def _note_down(self) -> None:
+        """Record it as it is now, for whoever has to go on from here."""
+        from msgspec.structs import replace
+
+        self._record(replace(self.run, outputs=self._outputs()), finished=False)
+
+    def _outputs(self) -> tuple[Output, ...]:
+        """What it gave so far, and what an earlier attempt gave and this one may still."""
+        given = self.run.outputs
+        return (*given, *(o for o in self._target.there if o.ordinal >= len(given)))
 
     def _change(self, **changes: Any) -> None:
         from msgspec.structs import replace
@@ -183,7 +198,7 @@ class Making:
                 self._save(event)
             case Accepted():
                 self._change(remote_id=event.remote_id)
-                self._record(self.run, finished=False)
+                self._note_down()
             case Cost():
                 self._change(cost=event)
             case Remark():
@@ -197,7 +212,7 @@ class Making:
         if not image.data:
             raise ImagenError(f"the backend '{self._instance.name}' gave an empty picture")
         draft = self._draft(image)
-        values = name_values(self.run.request, self.moment, draft)
+        values = name_values(self.run.request, draft)
         target = self._target.nth(draft.ordinal)
         if self._abandoned:
             # Nobody waits for it any more, but it may be paid for.
@@ -217,7 +232,7 @@ class Making:
     def _draft(self, image: Image) -> Output:
         """The Output but for its path."""
         request = self.run.request
-        header = files.image_header(image.data)
+        header = image_header(image.data)
         if header is None:
             self._warn(f"its picture ({image.mime}) is of no type that imagen knows")
         return Output(
@@ -246,9 +261,13 @@ class Making:
         def claim(path: Path) -> None:
             output = replace(draft, path=str(path.absolute()))
             self._change(outputs=(*earlier, output))
-            self._record(self.run, finished=False)
+            self._note_down()
 
         try:
+            for path in (Path(output.path) for output in target.there):
+                if is_there(path, draft):
+                    claim(path)
+                    return path
             return files.place(data, target, values, claim=claim)
         except BaseException:
             self._change(outputs=earlier)
@@ -284,11 +303,11 @@ class Making:
         self._fail(ImagenError(told, hint=hint), cause=error)
 
 
-def name_values(request: Request, moment: files.Moment, draft: Output) -> dict[str, Any]:
+def name_values(request: Request, draft: Output) -> dict[str, Any]:
     """The values of the naming template's placeholders."""
     return {
-        "date": moment.date,
-        "time": moment.time,
+        "date": draft.date,
+        "time": draft.time,
         "slug": draft.slug,
         "seed": draft.seed,
         "backend": request.backend,

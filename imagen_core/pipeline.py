@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from imagen_core import files
-from imagen_core.crew import (
-    GRACE_SECONDS,
-    SIDE_BY_SIDE as SIDE_BY_SIDE,
-    THREAD_NAME as THREAD_NAME,
-    Crew,
-)
+from imagen_core.crew import GRACE_SECONDS, Crew
 from imagen_core.errors import told
 from imagen_core.making import RESCUE_FOLDER, Making
 from imagen_core.specs import Phase
@@ -83,6 +78,7 @@ class Pipeline:
         *,
         enough: Callable[[int], bool] = lambda failed: False,  # noqa: ARG005
         load: Callable[[Request], Request] = lambda request: request,
+        settled: Callable[[Run], None] = lambda run: None,  # noqa: ARG005
     ) -> Generator[tuple[Request, Item], None, None]:
         """Events as they happen, and each Run when its pictures and sidecars are on disk.
 
@@ -91,7 +87,7 @@ class Pipeline:
         for. Setting `cancel` ends what is running, and once `enough`, which is told how many have
         failed, says so, nothing new begins; each Request has its Run all the same. `load` makes
         the Request that the backend gets at the last moment, so that not all input images need
-        be in memory at once.
+        be in memory at once. `settled` is told of each Run when all its steps are over, too.
         """
         crew = Crew(cancel, self._grace, finish=self._finish, enough=enough)
         for request, place in zip(requests, _places(requests, target), strict=True):
@@ -107,6 +103,7 @@ class Pipeline:
                 yield making.run.request, making.run
                 for note in self._publish(making):
                     yield making.run.request, note
+                settled(making.run)
         except KeyboardInterrupt:
             crew.leave()
             raise
@@ -192,7 +189,7 @@ def _places(
         files.prepare(target)
         return [target.nth(index) for index in range(len(requests))]
     places = [target(request) for request in requests]
-    for place in dict.fromkeys(places):
+    for place in dict.fromkeys(replace(place, there=()) for place in places):
         files.prepare(place)
     return places
 

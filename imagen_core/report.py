@@ -26,12 +26,25 @@ def render(document: Mapping[str, Any]) -> bytes:
     """The page that shows a `compare.json`, to lie in its folder; the same bytes each time."""
     template = TEMPLATE.read_text(encoding="utf-8")
     names = {name: _address(name) for cell in document["cells"] for name in cell["files"]}
+    prompts: dict[str, int] = {}
+    cells = [_brief(cell, prompts) for cell in document["cells"]]
+    content = {"compare": {**document, "cells": cells}, "addresses": names, "prompts": [*prompts]}
     parts = {
         "policy": _policy(template),
         "title": escape(" ".join(document["prompt"].split())),
-        "data": _data({"compare": document, "addresses": names}),
+        "data": _data(content),
     }
     return _PLACE.sub(lambda place: parts[place[1]], template).encode()
+
+
+def _brief(cell: Mapping[str, Any], prompts: dict[str, int]) -> Mapping[str, Any]:
+    """The cell with the number of its prompt in place of the text, which all may have alike."""
+    made = cell.get("document")
+    if not made or "effective_prompt" not in made:
+        return cell
+    made = {key: value for key, value in made.items() if key != "prompt"}
+    made["effective_prompt"] = prompts.setdefault(made["effective_prompt"], len(prompts))
+    return {**cell, "document": made}
 
 
 def _policy(template: str) -> str:

@@ -17,6 +17,7 @@ from imagen_core.blocks import nearest, suggestion
 from imagen_core.config import Style
 from imagen_core.errors import UsageError
 from imagen_core.files import expand_home
+from imagen_core.header import image_header
 from imagen_core.types import MAX_SEED, InputImage, Options, Param, Request, Text, new_id
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def read_image(path: Path) -> InputImage:
     except (OSError, ValueError) as error:
         told = f"cannot read the input image {path}: {files.reason(error)}"
         raise UsageError(told) from error
-    header = files.image_header(data)
+    header = image_header(data)
     if header is None:
         kinds = ", ".join(sorted(files.EXTENSIONS.values()))
         raise UsageError(f"{path} is no picture that imagen knows", hint=f"it takes {kinds}")

@@ -18,7 +18,6 @@ from imagen_core.yaml_file import MAX_DEPTH, read_list
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-STDIN = "-"
 SUFFIXES = {
     ".txt": "text",
     ".jsonl": "jsonl",
@@ -296,7 +295,7 @@ def _row(raw: _Raw, number: int, problems: list[Problem]) -> Row:
             _take(str(column), given, options, typed=raw.typed)
         except ValueError as error:
             problems.append(Problem(raw.line, number, str(column), str(error)))
-    if "prompt" not in value or not str(options.get("prompt", "x")).strip():
+    if value.get("prompt") is None or not str(options.get("prompt", "x")).strip():
         problems.append(Problem(raw.line, number, "prompt", "is missing"))
     return Row(number, raw.line, options, options.pop("output", ""))
 

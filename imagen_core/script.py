@@ -14,8 +14,9 @@ TONES = range(0x1F3FB, 0x1F400)
 SELECTORS = {0x034F, *range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
 """What chooses between glyphs, and has none."""
 
-_MIRRORED = str.maketrans("()[]{}<>«»‹›", ")(][}{><»«›‹")  # noqa: RUF001
-_BRACKETS = set("()[]{}")
+_PAIRS = "()[]{}<>«»‹›≤≥⟨⟩（）［］｛｝｟｠＜＞〈〉《》「」『』【】〔〕｢｣"  # noqa: RUF001
+_MIRRORED = str.maketrans(_PAIRS[::2] + _PAIRS[1::2], _PAIRS[1::2] + _PAIRS[::2])
+_BRACKETS = {sign for sign in _PAIRS if unicodedata.category(sign) in ("Ps", "Pe")}
 _CLOSING, _OPENING = ("Pe", "Pf", "Po", "Lm"), ("Ps", "Pi")
 """Punctuation before which, and after which, no line ends; among the first are 々 and ー."""
 
@@ -56,6 +57,22 @@ def pieces(text: str) -> list[list[str]]:
 def is_wide(cluster: str) -> bool:
     """Whether it is a sign of the East, between any two of which a line may end; or an emoji."""
     return unicodedata.east_asian_width(cluster[0]) in "WF"
+
+
+def cut(text: str, room: int) -> str:
+    """As much of the text as there is room for on a terminal, where some signs take two columns."""
+    taken, kept = 0, []
+    for cluster in clusters(text):
+        taken += columns(cluster)
+        if taken > room:
+            break
+        kept.append(cluster)
+    return "".join(kept)
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal it takes."""
+    return sum(1 + is_wide(cluster) for cluster in clusters(text))
 
 
 def _kind(cluster: str) -> str:

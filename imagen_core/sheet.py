@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from imagen_core import files
 from imagen_core.glyphs import LEADING, Writer
 from imagen_core.png_stream import PngStream
 from imagen_core.sheet_plan import Texts, largest_plan
@@ -69,7 +69,7 @@ def draw_sheet(
     writer = Writer(_all_text(sheet))
     plan = largest_plan(sheet, writer, tile=tile, largest=largest, shape=_shape(sheet))
     drawing = _Drawing(sheet, plan, writer)
-    with _part(path) as file:
+    with files.overwriting(path) as file:
         stream = PngStream(file, plan.width, plan.height)
         for band in drawing.bands():
             stream.add(band)
@@ -254,18 +254,3 @@ def _all_text(sheet: Sheet) -> str:
     captions = [line for tile in tiles for line in (*tile.caption, tile.problem)]
     labels = [*sheet.row_labels, *sheet.column_labels]
     return " ".join([sheet.title, sheet.subtitle, *labels, *captions])
-
-
-@contextlib.contextmanager
-def _part(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside the path, which it becomes at the end unless something went wrong."""
-    part = path.with_name(f".imagen-{os.getpid()}-{os.urandom(6).hex()}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)

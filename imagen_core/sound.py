@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from imagen_core.files import image_header
+from imagen_core.header import image_header
 from imagen_core.png import SIGNATURE, chunks
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ class Tally:
         self.usd = 0.0
         self.unknown = 0
         """How many may have cost something, and nobody knows what."""
+        self._adopted = 0
         self._clock = clock
         self._began = clock()
 
@@ -38,12 +39,17 @@ class Tally:
         """How long it has been at it."""
         return self._clock() - self._began
 
-    def take(self, run: Run) -> None:
-        """Count a Run that is over."""
+    def take(self, run: Run, *, adopted: bool = False) -> None:
+        """Count a Run that is over; one that is `adopted` says nothing of how quickly it goes."""
         if run.failure:
             self.failed += 1
         else:
             self.done += 1
+        self._adopted += adopted
+        self.spend(run)
+
+    def spend(self, run: Run) -> None:
+        """Count what a Run cost, whatever became of it."""
         if run.cost:
             self.usd += run.cost.usd
         elif run.remote_id or not run.failure:
@@ -51,7 +57,7 @@ class Tally:
 
     def progress(self) -> str:
         """Rate, remaining time and cost so far, for a bar."""
-        finished = self.done + self.failed
+        finished = self.done + self.failed - self._adopted
         if not finished:
             return ""
         each = self.seconds / finished

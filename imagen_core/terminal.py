@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from imagen_core.types import Event
 
 BAR_WIDTH = 24
-COLUMNS = 80
-"""How wide a terminal is that does not say."""
+COLUMNS, ROWS = 80, 24
+"""How wide and how high a terminal is that does not say."""
 FRAME_SECONDS = 0.05
 
 
@@ -55,6 +55,14 @@ class Terminal:
             return os.get_terminal_size(self.err.fileno()).columns or COLUMNS
         except (OSError, ValueError):
             return COLUMNS
+
+    @property
+    def height(self) -> int:
+        """How many rows it has."""
+        try:
+            return os.get_terminal_size(self.err.fileno()).lines or ROWS
+        except (OSError, ValueError):
+            return ROWS
 
     def styled(self, text: str, code: str) -> str:
         """The text with an SGR code, where colour is welcome."""
@@ -226,6 +234,8 @@ class Bar:
     def _draw(self) -> None:
         if not self._terminal.draws:
             return
+        from imagen_core.script import cut
+
         self._drawn = time.monotonic()
         share = (self._finished + sum(self._fractions.values())) / self._total
         width = min(BAR_WIDTH, self._terminal.width - len(" 100%") - 3)
@@ -237,7 +247,7 @@ class Bar:
         text = printable(self._said or self._text)
         tail = f"{share:4.0%}{count}  {self._drawn - self._started:.1f} s  {text}"
         room = self._terminal.width - width - 4
-        self._terminal.draw(f"\r {bar} {tail[: max(room, 0)]}\x1b[K")
+        self._terminal.draw(f"\r {bar} {cut(tail, max(room, 0))}\x1b[K")
         self._visible = True
 
 

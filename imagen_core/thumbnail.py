@@ -6,14 +6,14 @@ import threading
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagen_core.files import image_header
+from imagen_core.header import image_header
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from PIL.Image import Image
 
-    from imagen_core.files import Header
+    from imagen_core.header import Header
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
 HEAD_BYTES = 262_144

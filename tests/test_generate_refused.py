@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen_core.app import App
-from imagen_core.cli.shared import _relative
+from imagen_core.cli.telling import _relative
 from imagen_core.plugins import Catalog, Plugin
 from imagen_core.terminal import Terminal
 from small import SMALL

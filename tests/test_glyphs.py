@@ -163,6 +163,12 @@ def test_hebrew_runs_from_right_to_left_and_numbers_do_not() -> None:
     assert "".join(visual("אבג abc דה")) == "הד abc גבא"
 
 
+def test_brackets_of_any_script_open_to_their_text() -> None:
+    for pair in ("()", "（）", "「」", "《》", "⟨⟩", "«»"):  # noqa: RUF001
+        opening, closing = pair
+        assert "".join(visual(f"אב {opening}גד{closing}")) == f"{opening}דג{closing} בא"
+
+
 def test_arabic_letters_are_joined() -> None:
     assert visual("مرحب") == ["\ufe90", "\ufea3", "\ufeae", "\ufee3"]
     assert visual("ب") == ["\ufe8f"]

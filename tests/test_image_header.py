@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imagen_core.files import Header, image_header
+from imagen_core.header import Header, image_header
 
 SIZES = [(1, 1), (7, 300), (1920, 1080), (257, 4099)]
 KINDS: dict[str, dict[str, Any]] = {

@@ -320,3 +320,17 @@ def test_row_that_cannot_be_decoded_is_left_out_and_counted(tmp_path: Path) -> N
     with pytest.raises(ImagenError, match="the run r2 can't be read"):
         ledger.get("r2")
     ledger.close()
+
+
+def test_latencies_are_of_the_latest_that_went_well(ledger: Ledger) -> None:
+    failure = Failure(code="failed", message="no")
+    for number in range(5):
+        ledger.record(made(f"r{number}", started_at=f"2026-05-0{number + 1}", latency_ms=number),
+                      finished=True)  # fmt: skip
+    other = replace(REQUEST, backend="sdxl")
+    ledger.record(made("o", started_at="2026-06", request=other), finished=True)
+    ledger.record(made("f", started_at="2026-06", failure=failure), finished=True)
+    ledger.record(made("u", started_at="2026-06"), finished=False)
+
+    assert ledger.latencies("flux", 3) == [4, 3, 2]
+    assert ledger.latencies("nope", 3) == []

@@ -162,3 +162,22 @@ def test_template_names_no_other_place() -> None:
 
     assert re.findall(r"https?:|//\w+\.|@import|url\(|src=|innerHTML", template) == []
     assert len(template.splitlines()) < 400
+
+
+def test_long_prompt_of_many_cells_is_there_once() -> None:
+    prompt = "a cat " * 3000
+    documents = [
+        {"prompt": prompt, "effective_prompt": f"{prompt}, {style}", "seed": seed}
+        for style in ("ink", "oil")
+        for seed in range(200)
+    ]
+    cells = [cell(document=document) for document in documents]
+
+    page = report.render({"prompt": prompt, "cells": cells})
+
+    assert len(page) < 6 * len(prompt) + 400 * 500
+    data = Read(page).data
+    found = [made["document"]["effective_prompt"] for made in data["compare"]["cells"]]
+    assert [data["prompts"][number] for number in found] == [
+        document["effective_prompt"] for document in documents
+    ]

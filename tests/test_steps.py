@@ -82,7 +82,7 @@ def test_steps_run_in_order_and_a_failing_one_stops_no_other(imagen: Any, tmp_pa
     assert (tmp_path / "data" / "shared").read_text() == "a cat\na cat\n"
     assert [line for line in done.err.splitlines() if "fault" in line] == [
         "imagen: a fault: RuntimeError: the disk of the cloud is full"
-    ] * 2
+    ]
     assert (
         "imagen: gone: the plugin sharing (test-sharing) cannot load no_such_module:run" in done.err
     )

@@ -19,9 +19,17 @@ from imagen_core.cli.options import (
     switched,
     tell_of_mock,
 )
-from imagen_core.cli.shared import completing, config_option, json_option, pass_app
+from imagen_core.cli.shared import (
+    STDIN,
+    completing,
+    config_option,
+    json_option,
+    known_ledger,
+    pass_app,
+)
 from imagen_core.errors import UsageError
 from imagen_core.files import digest, expand_home
+from imagen_core.rows import FORMATS
 from imagen_core.terminal import printable
 
 if TYPE_CHECKING:
@@ -32,8 +40,7 @@ if TYPE_CHECKING:
     from imagen_core.rows import Rows
     from imagen_core.types import Request
 
-STDIN, STDIN_NAME = "-", "batch"
-FORMATS = ("text", "jsonl", "csv", "yaml")
+STDIN_NAME = "batch"
 MAX_REPEAT = 10_000
 SHOWN = 5
 """How many seeds and paths a dry run prints."""
@@ -116,7 +123,7 @@ def command(
     )
     app.warn_of_settings()
     if dry_run:
-        _print_outline(app, batch, batch.sort_out(lambda _: None))
+        _print_outline(app, batch, batch.sort_out(known_ledger(app, flags, look=True)))
         return
     for kind in dict.fromkeys(app.instance(e.request.backend).type for e in batch.entries):
         app.warn_of_plugins(kind)
@@ -223,6 +230,7 @@ def _print_outline(app: App, batch: Batch, left: Left) -> None:
     lines = [
         f"pictures: {len(plans)}",
         *([f"done before: {left.skipped}"] if left.skipped else []),
+        *([f"made before, and not noted: {len(left.found)}"] if left.found else []),
         *(f"backend {name}: {number}" for name, number in counts.items()),
         f"cost: {cost(known, unknown)}",
         f"seeds: {', '.join(str(plan['seed']) for plan in plans[:SHOWN])}{rest}",

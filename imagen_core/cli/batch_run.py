@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from imagen_core.cli.shared import (
-    cancelled_by_signals,
-    print_note,
-    print_outputs,
-    telling_what_is_left,
-)
+from imagen_core.cli.shared import at_the_keys, cancelled_by_signals, known_ledger
+from imagen_core.cli.telling import Telling
 from imagen_core.errors import Cancelled, ImagenError, PartialFailure
-from imagen_core.types import Accepted, Note, Run
+from imagen_core.making import UNBEGUN
+from imagen_core.stock import to_the_end
+from imagen_core.types import Note, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from imagen_core.app import App
     from imagen_core.batch import Batch
-    from imagen_core.pipeline import Pipeline
+    from imagen_core.pipeline import Item, Pipeline
     from imagen_core.types import Request
 
 
@@ -45,110 +43,82 @@ class BatchMaking:
         self._flags = flags
         self._pipeline: Pipeline = app.pipeline(flags)
         self._max_failures = max_failures
-        self._relative = relative
         self._tally = Tally(len(batch.entries))
         self._drain, self._cancel = threading.Event(), threading.Event()
-        self._told: set[tuple[str, str]] = set()
+        self._telling = Telling(app, relative=relative)
         self._runs: list[Run] = []
-        self._last: Run | None = None
+        self._open: set[str] = set()
 
     def run(self) -> None:
         """Make all that is left, show it, and end with the exit code of it all."""
-        left = self._batch.sort_out(_memory(self._app, self._flags))
+        left = self._batch.sort_out(known_ledger(self._app, self._flags))
         self._tally.skipped = left.skipped
+        for warning in left.warnings:
+            self._app.console.warn(warning)
         if left.gone:
             told = f"gone or changed, and made again: {len(left.gone)}"
             self._app.console.info(told)
-            self._batch.forget(left.gone)
-        for run in left.adopted:
-            self._take(self._pipeline.complete(run))
+        for run in self._batch.take_up(left, self._pipeline.complete):
+            self._take(run, adopted=True)
+            self._settle(run)
         self._make(left.requests)
         if self._runs:
             paths = [output.path for run in self._runs for output in run.outputs]
             for note in self._pipeline.show(self._runs, paths):
-                print_note(self._app, note)
+                self._telling.note(note)
         self._end()
 
     def _make(self, requests: tuple[Request, ...]) -> None:
-        console = self._app.console
-        bar = console.bar(max(len(requests), 1))
-        # Only a Terminal draws; another console has nobody at the keys.
-        tell = console.info if getattr(console, "draws", False) else None
-        there: dict[str, str] = {}
-        signals = cancelled_by_signals(self._cancel, tell, drain=self._drain)
-        with signals, telling_what_is_left(self._app, there):
-            for request, item in self._pipeline.each(
-                requests, self._batch.target, self._cancel, enough=self._enough,
-                load=self._batch.load,
-            ):  # fmt: skip
-                if isinstance(item, Accepted):
-                    there[request.id] = f"'{request.backend}' on {item.remote_id}"
-                if isinstance(item, Run):
-                    there.pop(request.id, None)
-                    if not self._unfinished(item):
-                        bar.finish(request.id)
-                        self._take(item)
-                        bar.say(self._tally.progress())
-                elif isinstance(item, Note):
-                    self._print_note(item)
-                else:
-                    bar.take(request.id, item)
-            self._settle()
-        bar.hide()
+        bar = self._app.console.bar(max(len(requests), 1))
+
+        def take(request: Request, run: Run) -> None:
+            if not self._unfinished(run):
+                bar.finish(request.id)
+                self._take(run)
+                bar.say(self._tally.progress())
+            elif run.cost:
+                self._tally.spend(run)
+
+        with cancelled_by_signals(self._cancel, at_the_keys(self._app), drain=self._drain):
+            items = to_the_end(requests, self._each, self._batch.renew)
+            self._telling.follow(items, bar, take)
+
+    def _each(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Item]]:
+        batch = self._batch
+        return self._pipeline.each(
+            requests, batch.target, self._cancel,
+            enough=self._enough, load=batch.load, settled=self._settle,
+        )  # fmt: skip
 
     def _enough(self, failed: int) -> bool:
         return self._drain.is_set() or 0 < self._max_failures <= failed
 
     def _unfinished(self, run: Run) -> bool:
         """Whether nothing came of it since somebody interrupted it, or it was not begun at all."""
-        from imagen_core.making import UNBEGUN
-
         failure = run.failure
         if failure is None or failure.code != Cancelled.code:
             return False
         return failure.message == UNBEGUN or self._cancel.is_set()
 
-    def _take(self, run: Run) -> None:
-        """A making is over: tell of it, and note it once its `publish` steps are done."""
-        self._settle()
-        self._last = run
-        self._tally.take(run)
+    def _take(self, run: Run, *, adopted: bool = False) -> None:
+        """A making is over: tell of it."""
+        self._open.add(run.id)
+        self._tally.take(run, adopted=adopted)
         entry = self._batch.entry(run.request)
         about = {"row": entry.row, "repeat": entry.repeat, "template": entry.template}
-        for note in run.notes:
-            self._print_note(note)
-        print_outputs(self._app, run, relative=self._relative, about=about)
-        self._print_failure(run, about)
+        self._telling.run(run, about, place=f"row {entry.row}: ")
         if run.outputs and not run.failure:
             self._runs.append(run)
 
-    def _settle(self) -> None:
-        run, self._last = self._last, None
-        if run:
-            try:
-                self._batch.record(run)
-            except ImagenError as error:
-                self._print_note(Note(step="batch", text=str(error), warning=True))
-
-    def _print_note(self, note: Note) -> None:
-        if note.warning and (note.step, note.text) not in self._told:
-            self._told.add((note.step, note.text))
-            print_note(self._app, note)
-
-    def _print_failure(self, run: Run, about: Mapping[str, Any]) -> None:
-        """Tell why it failed; people are told the same thing once, programs each time."""
-        if run.failure is None:
+    def _settle(self, run: Run) -> None:
+        """Note a making that was told of, when its steps are over too."""
+        if run.id not in self._open:
             return
-        console, error = self._app.console, run.failure.error()
-        if not console.as_json:
-            key = (run.failure.code, run.failure.message)
-            if key in self._told:
-                return
-            self._told.add(key)
-            error = type(error)(f"row {about['row']}: {error}", hint=error.hint)
-        request = run.request
-        more = {"id": run.id, "seed": request.seed, "backend": request.backend, **about}
-        console.error(error, {**more, "remote_id": run.remote_id} if run.remote_id else more)
+        self._open.remove(run.id)
+        try:
+            self._batch.record(run)
+        except ImagenError as error:
+            self._telling.note(Note(step="batch", text=str(error), warning=True))
 
     def _end(self) -> None:
         tally, console = self._tally, self._app.console
@@ -166,22 +136,3 @@ class BatchMaking:
             none = not (tally.done or tally.skipped)
             code = ImagenError.exit_code if none else PartialFailure.exit_code
             raise click.exceptions.Exit(code)
-
-
-def _memory(app: App, flags: Mapping[str, str]) -> Callable[[str], Run | None]:
-    """What the ledger knows of a making, as long as it can be read."""
-    from imagen_core.database import DatabaseError
-    from imagen_core.ledger import SWITCH
-
-    usable = app.decide(SWITCH, flags).on
-
-    def recall(run_id: str) -> Run | None:
-        nonlocal usable
-        try:
-            return app.ledger.get(run_id) if usable else None
-        except ImagenError as error:
-            usable = not isinstance(error, DatabaseError)
-            app.console.warn(f"ledger: {error}")
-            return None
-
-    return recall

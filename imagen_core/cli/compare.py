@@ -10,7 +10,7 @@ import click
 
 from imagen_core.app import App
 from imagen_core.cli.options import SwitchedCommand, request_options, switched
-from imagen_core.cli.shared import config_option, json_option, pass_app, read_prompt
+from imagen_core.cli.shared import config_option, json_option, known_ledger, pass_app, read_prompt
 from imagen_core.errors import UsageError
 from imagen_core.types import Options
 
@@ -85,10 +85,12 @@ def command(
     if dry_run:
         from imagen_core.cli.compare_plan import print_plan
 
-        print_plan(app, planned or _resumed(resume, more), resume, _ledger(app, flags, look=True))
+        print_plan(
+            app, planned or _resumed(resume, more), resume, known_ledger(app, flags, look=True)
+        )
         return
     folder = _parent(app, output_dir) if planned else Path(resume)
-    with _begun(app, planned, folder, more, _ledger(app, flags)) as comparing:
+    with _begun(app, planned, folder, more, known_ledger(app, flags)) as comparing:
         run(app, comparing, flags, sheet=not no_sheet)
 
 
@@ -146,15 +148,6 @@ def _resumed(folder: str, axes: Axes) -> Comparison:
     from imagen_core.files import expand_home
 
     return extended(load(expand_home(folder)), *axes)
-
-
-def _ledger(app: App, flags: Mapping[str, str], *, look: bool = False) -> Ledger | None:
-    """The ledger, if it is on; for a mere look, if it is there."""
-    from imagen_core import ledger
-
-    if not app.decide(ledger.SWITCH, flags).on or (look and not app.ledger.path.exists()):
-        return None
-    return app.ledger
 
 
 @contextlib.contextmanager

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from imagen_core.crew import SIDE_BY_SIDE
 from imagen_core.files import expand_home
 from imagen_core.overview import cost_text
-from imagen_core.pipeline import SIDE_BY_SIDE
 from imagen_core.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from imagen_core.app import App
     from imagen_core.comparison import Cell, Comparison
@@ -28,7 +28,7 @@ def print_plan(app: App, comparison: Comparison, resume: str, known: Ledger | No
     folder = expand_home(resume)
     comparing = Comparing(app, folder, comparison, ledger=known)
     comparing.resolve(Stock(folder, known) if resume else None)
-    means = _means(known)
+    means = _means(known, comparison.models)
     plans = [
         {**comparing.plan(request), "seconds": means.get(request.backend)}
         for request in comparing.requests
@@ -111,18 +111,12 @@ def _summary(plans: Sequence[Mapping[str, Any]], whole: Mapping[str, Any]) -> li
     return [*lines, f"all: {cost}{unknown}, {time}"]
 
 
-def _means(known: Ledger | None) -> dict[str, float]:
+def _means(known: Ledger | None, models: Iterable[str]) -> dict[str, float]:
     """How long each instance took lately, in seconds, by the ledger."""
     from imagen_core.errors import ImagenError
 
-    found: dict[str, list[int]] = {}
     try:
-        for row in known.usage(everything=True) if known else ():
-            if not row.failure:
-                found.setdefault(row.backend, []).append(row.latency_ms)
+        found = {model: known.latencies(model, RECENT) for model in models} if known else {}
     except ImagenError:
         return {}
-    return {
-        name: sum(latencies[-RECENT:]) / len(latencies[-RECENT:]) / 1000
-        for name, latencies in found.items()
-    }
+    return {name: sum(took) / len(took) / 1000 for name, took in found.items() if took}

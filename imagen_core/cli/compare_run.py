@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from imagen_core.cli.shared import cancelled_by_signals, print_notes, telling_what_is_left
+from imagen_core.cli.shared import at_the_keys, cancelled_by_signals
+from imagen_core.cli.telling import Telling
 from imagen_core.errors import Cancelled, ImagenError, PartialFailure
 from imagen_core.overview import draw, write_page
-from imagen_core.types import Accepted, Note, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,50 +20,49 @@ if TYPE_CHECKING:
     from imagen_core.app import App
     from imagen_core.compare import Comparing
     from imagen_core.comparison import Cell
+    from imagen_core.types import Request, Run
 
 
 def run(app: App, comparing: Comparing, flags: Mapping[str, str], *, sheet: bool) -> NoReturn:
     """Make the cells, draw the sheet, write the page, and end with the exit code of it all."""
     cancel = threading.Event()
-    tell = app.console.info if getattr(app.console, "draws", False) else None
     shown: list[Path] = []
-    try:
-        with cancelled_by_signals(cancel, tell):
-            _make(app, comparing, flags, cancel)
+    telling = Telling(app)
+    with cancelled_by_signals(cancel, at_the_keys(app)):
+        try:
+            _make(app, comparing, flags, cancel, telling)
+        except KeyboardInterrupt:
+            cancel.set()
+        try:
             shown += _overviews(app, comparing, sheet=sheet)
-            _show(app, comparing, shown, flags)
-    except KeyboardInterrupt:
-        cancel.set()
+            _show(app, comparing, shown, flags, telling)
+        except KeyboardInterrupt:
+            cancel.set()
     _exit(app, comparing, shown, interrupted=cancel.is_set())
 
 
 def _make(
-    app: App, comparing: Comparing, flags: Mapping[str, str], cancel: threading.Event
+    app: App,
+    comparing: Comparing,
+    flags: Mapping[str, str],
+    cancel: threading.Event,
+    telling: Telling,
 ) -> None:
     """Make what is left, with a live line for each cell."""
-    requests = comparing.requests
-    board = app.console.board({_key(r.backend, r.seed): _key(r.backend, r.seed) for r in requests})
-    there: dict[str, str] = {}
-    earlier: list[Run] = []
-    with telling_what_is_left(app, there):
-        for request, item in comparing.run(app.pipeline(flags), cancel):
-            if isinstance(item, Accepted):
-                there[request.id] = f"'{request.backend}' on {item.remote_id}"
-            if isinstance(item, Run):
-                there.pop(request.id, None)
-                print_notes(app, item, earlier)
-                earlier.append(item)
-                board.finish(_key(request.backend, request.seed), item)
-            elif isinstance(item, Note):
-                if item.warning:
-                    app.console.warn(f"{item.step}: {item.text}")
-            else:
-                board.take(_key(request.backend, request.seed), item)
-    board.hide()
+    names = [_name(request) for request in comparing.requests]
+    board = app.console.board(dict(zip(names, names, strict=True)))
+
+    def take(request: Request, run: Run) -> None:
+        for note in run.notes:
+            telling.note(note)
+        board.finish(_name(request), run)
+
+    telling.follow(comparing.run(app.pipeline(flags), cancel), board, take, key=_name)
 
 
-def _key(model: str, seed: int) -> str:
-    return f"{model} {seed}"
+def _name(request: Request) -> str:
+    """What its line is called: it keeps it, also if its id changes."""
+    return f"{request.backend} {request.seed}"
 
 
 def _overviews(app: App, comparing: Comparing, *, sheet: bool) -> list[Path]:
@@ -71,7 +70,8 @@ def _overviews(app: App, comparing: Comparing, *, sheet: bool) -> list[Path]:
     found: list[Path] = []
     drawers: list[Callable[[], Path]] = [lambda: write_page(comparing.folder, comparing.comparison)]
     if sheet:
-        drawers.insert(0, lambda: draw(comparing.folder, comparing.comparison))
+        columns = comparing.comparison.options.columns
+        drawers.insert(0, lambda: draw(comparing.folder, comparing.comparison, columns=columns))
     for make in drawers:
         try:
             found.append(make())
@@ -80,21 +80,22 @@ def _overviews(app: App, comparing: Comparing, *, sheet: bool) -> list[Path]:
     return found
 
 
-def _show(app: App, comparing: Comparing, shown: list[Path], flags: Mapping[str, str]) -> None:
+def _show(
+    app: App, comparing: Comparing, shown: list[Path], flags: Mapping[str, str], telling: Telling
+) -> None:
     """The steps that show something get the sheet, or else the pictures."""
     sheets = [str(path) for path in shown if path.suffix == ".png"]
     paths = sheets or comparing.pictures()
     for note in app.pipeline(flags).show(comparing.runs, paths):
-        if note.warning:
-            app.console.warn(f"{note.step}: {note.text}")
+        telling.note(note)
 
 
 def _exit(app: App, comparing: Comparing, shown: list[Path], *, interrupted: bool) -> NoReturn:
     """Print what came of it, and end with the exit code of all cells together."""
     cells = comparing.comparison.cells
     failed = [cell for cell in cells if cell.status in ("failed", "cancelled")]
-    if comparing.problem:
-        app.console.warn(comparing.problem)
+    for problem in filter(None, (comparing.ledger_problem, comparing.unsaved)):
+        app.console.warn(problem)
     if app.console.as_json:
         from msgspec import to_builtins
 
@@ -114,7 +115,7 @@ def _exit(app: App, comparing: Comparing, shown: list[Path], *, interrupted: boo
         raise click.exceptions.Exit(
             ImagenError.exit_code if all_failed else PartialFailure.exit_code
         )
-    raise click.exceptions.Exit(ImagenError.exit_code if comparing.problem else 0)
+    raise click.exceptions.Exit(ImagenError.exit_code if comparing.unsaved else 0)
 
 
 def _tell_failures(app: App, failed: list[Cell]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from imagen_core import protocols
     from imagen_core.app import App
     from imagen_core.files import Target
-    from imagen_core.types import Note, Request, Run
+    from imagen_core.ledger import Ledger
+    from imagen_core.types import Request, Run
 
 STDIN = "-"
 Command = TypeVar("Command", bound="Callable[..., Any]")
@@ -160,34 +160,38 @@ def _make(
 ) -> list[Run]:
     import threading
 
-    from imagen_core.types import Accepted, Note, Run
+    from imagen_core.cli.telling import Telling
 
     runs: list[Run] = []
     cancel = threading.Event()
     bar = app.console.bar(len(requests))
     pipeline = app.pipeline(flags)
-    # Only a Terminal draws; another console has nobody at the keys.
-    tell = app.console.info if getattr(app.console, "draws", False) else None
-    there: dict[str, str] = {}
-    with cancelled_by_signals(cancel, tell), telling_what_is_left(app, there):
-        for request, item in pipeline.each(requests, target, cancel):
-            if isinstance(item, Accepted):
-                there[request.id] = f"'{request.backend}' on {item.remote_id}"
-            if isinstance(item, Run):
-                there.pop(request.id, None)
-                bar.finish(request.id)
-                print_notes(app, item, runs)
-                print_outputs(app, item, relative=relative)
-                _print_failure(app, item, runs)
-                runs.append(item)
-            elif isinstance(item, Note):
-                print_note(app, item)
-            else:
-                bar.take(request.id, item)
-    bar.hide()
+    telling = Telling(app, relative=relative)
+
+    def take(request: Request, run: Run) -> None:
+        bar.finish(request.id)
+        telling.run(run)
+        runs.append(run)
+
+    with cancelled_by_signals(cancel, at_the_keys(app)):
+        telling.follow(pipeline.each(requests, target, cancel), bar, take)
     for note in pipeline.show(runs, [o.path for run in runs for o in run.outputs]):
-        print_note(app, note)
+        telling.note(note)
     return runs
+
+
+def at_the_keys(app: protocols.App) -> Callable[[str], None] | None:
+    """How to tell somebody at the keys something; only a Terminal that draws has anybody."""
+    return app.console.info if getattr(app.console, "draws", False) else None
+
+
+def known_ledger(app: App, flags: Mapping[str, str], *, look: bool = False) -> Ledger | None:
+    """The ledger, if it is on; for a mere look, if it is there."""
+    from imagen_core import ledger
+
+    if not app.decide(ledger.SWITCH, flags).on or (look and not app.ledger.path.exists()):
+        return None
+    return app.ledger
 
 
 def read_prompt(prompt: str) -> str:
@@ -208,64 +212,6 @@ def _read_stdin() -> str:
     if not text.strip():
         raise UsageError("standard input has no prompt", hint='imagen generate "a cat"')
     return text
-
-
-@contextlib.contextmanager
-def telling_what_is_left(app: protocols.App, there: Mapping[str, str]) -> Iterator[None]:
-    """Whoever does not wait for the end is told what may still be at work."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        for left in there.values():
-            app.console.warn(f"{left} may still be at work")
-        raise
-
-
-def print_notes(app: protocols.App, run: Run, earlier: list[Run]) -> None:
-    """Warn of what is to be said of a Run, unless it was said of an earlier one."""
-    said = {(note.step, note.text) for other in earlier for note in other.notes}
-    for note in run.notes:
-        if (note.step, note.text) not in said:
-            print_note(app, note)
-
-
-def print_outputs(
-    app: protocols.App, run: Run, *, relative: bool, about: Mapping[str, Any] | None = None
-) -> None:
-    """Print the path of each picture of a Run, or with `--json` all of it and what is `about` it.
-
-    `relative`: as seen from the working folder.
-    """
-    for output in run.outputs:
-        if app.console.as_json:
-            from imagen_core.sidecar import document
-
-            app.console.json({**document(run, output), "path": output.path, **(about or {})})
-        else:
-            app.console.line(_relative(output.path) if relative else output.path)
-
-
-def _relative(path: str) -> str:
-    # The working folder may be gone, or on another drive than a picture that was rescued.
-    with contextlib.suppress(OSError, ValueError):
-        return os.path.relpath(path)
-    return path
-
-
-def _print_failure(app: protocols.App, run: Run, earlier: list[Run]) -> None:
-    """Tell why a Run failed; people are told the same thing once, programs each time."""
-    same = any(other.failure == run.failure for other in earlier)
-    if run.failure and (app.console.as_json or not same):
-        about = {"id": run.id, "seed": run.request.seed, "backend": run.request.backend}
-        about |= {"remote_id": run.remote_id} if run.remote_id else {}
-        app.console.error(run.failure.error(), about)
-
-
-def print_note(app: protocols.App, note: Note) -> None:
-    """Print a note that is a warning."""
-    if note.warning:
-        text = note.text if note.step == "generate" else f"{note.step}: {note.text}"
-        app.console.warn(text)
 
 
 def _exit(app: protocols.App, runs: list[Run]) -> None:

@@ -7,8 +7,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from imagen_core import files
+from imagen_core.crew import THREAD_NAME
 from imagen_core.ledger import Ledger
-from imagen_core.pipeline import THREAD_NAME, Pipeline, Step
+from imagen_core.pipeline import Pipeline, Step
 from imagen_core.protocols import Backend, Instance
 from imagen_core.types import About, Image, Note, Request, Run
 

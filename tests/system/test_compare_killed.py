@@ -70,16 +70,18 @@ def test_every_cell_is_made_once_however_often_it_is_killed(
     dice = random.Random(seed)
     options = ("--size", "32x24", "--output-dir", str(folder), "--no-sheet")
     process = start("compare", "a cat", "--models", "a,b", "--seeds", f"1..{SEEDS}", *options)
-    made = 0
+    made = kills = 0
     for _ in range(5):
         made += dice.randint(1, 5)
         if not wait_for(process, folder, min(made, CELLS)):
             break
         kill(process)
+        kills += process.returncode == -signal.SIGKILL
         [there] = folder.iterdir()
         process = start("compare", "--resume", str(there), "--no-sheet")
     out, err = process.communicate(timeout=60)
 
+    assert kills == 5
     assert process.returncode == 0, err
     [there] = folder.iterdir()
     assert out.splitlines() == [str(there / "index.html")]

@@ -335,3 +335,32 @@ def test_four_hundred_cells_load_only_what_is_seen(tmp_path: Path, page: Page) -
     page.wait("document.querySelector('.list th:nth-child(2)[aria-sort]')")
     assert column(page, 2)[::20] == [str(seed) for seed in range(1, 21)]
     assert complaints(page) == []
+
+
+def test_tall_picture_fits_the_window_and_is_whole_in_full_size(tmp_path: Path, page: Page) -> None:
+    tall = made(tmp_path, "mock", 1)
+    Image.new("RGB", (40, 900)).save(tmp_path / "mock-1.png")
+    tall["document"] |= {"width": 40, "height": 900}
+    show(page, write(tmp_path, [tall]))
+
+    assert page.ask("document.querySelector('.card img').offsetHeight <= innerHeight")
+    page.ask("document.querySelector('.card .open').click()")
+    assert page.ask("document.querySelector('#viewer img').naturalHeight") == 900
+
+
+def test_nothing_to_pay_is_free(tmp_path: Path, page: Page) -> None:
+    free = made(tmp_path, "mock", 1) | {"cost_usd_estimate": 0}
+    show(page, write(tmp_path, [free]))
+
+    assert column(page, 6) == ["free"]
+
+
+def test_prompt_as_it_was_sent_is_among_the_facts(tmp_path: Path, page: Page) -> None:
+    cells = [made(tmp_path, "mock", 1), made(tmp_path, "flux", 1)]
+    cells[0]["document"]["effective_prompt"] = f"{PROMPT}, in ink"
+    cells[1]["document"]["effective_prompt"] = PROMPT
+    show(page, write(tmp_path, cells))
+
+    page.ask("document.querySelector('.card .open').click()")
+
+    assert f"{PROMPT}, in ink" in texts(page, "#viewer dd")

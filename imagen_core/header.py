@@ -1,13 +1,33 @@
-"""How large a picture is, from its first bytes: a reader for each type that imagen knows."""
+"""What the first bytes of a picture say of its type and size."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Literal
+
+from msgspec import Struct
 
 JPEG_SEGMENTS = 4096
 AVIF_HEAD_BYTES = 65_536
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
+
+
+class Header(Struct, frozen=True, kw_only=True):
+    """What the first bytes of a picture say."""
+
+    mime: str
+    width: int
+    height: int
+
+
+def image_header(data: bytes) -> Header | None:
+    """Type and size of a picture, from its first bytes; None if it is none that imagen knows."""
+    for mime, read in _READERS.items():
+        with contextlib.suppress(IndexError):
+            if (size := read(data)) and all(size):
+                return Header(mime=mime, width=size[0], height=size[1])
+    return None
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:
@@ -70,11 +90,10 @@ def _number(
     return int.from_bytes(data[start : start + length], order)
 
 
-READERS = {
+_READERS = {
     "image/png": _png_size,
     "image/jpeg": _jpeg_size,
     "image/webp": _webp_size,
     "image/gif": _gif_size,
     "image/avif": _avif_size,
 }
-"""Width and height of these bytes by type; None if they are of another one."""
