@@ -300,7 +300,10 @@ def test_all_of_several_failed_is_one(imagen: Any) -> None:
     )
 
 
-def test_dry_run_asks_nobody_and_writes_nothing(imagen: Any) -> None:
+def test_dry_run_asks_nobody_and_writes_nothing(
+    imagen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "")
     done = imagen(
         "generate", "a cat", "--backend", "mock", "--seed", "5", "--no-sidecar", "--dry-run",
         "-p", "fail=failed",
@@ -330,6 +333,7 @@ def test_dry_run_asks_nobody_and_writes_nothing(imagen: Any) -> None:
 def test_dry_run_says_where_each_value_comes_from(
     imagen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "")
     monkeypatch.setenv("IMAGEN_SIDECAR", "off")
 
     (plan,) = imagen("generate", "a cat", "--backend", "mock", "--dry-run", "--json").json()
@@ -361,16 +365,16 @@ def test_dry_run_names_the_file_the_output_flag_and_the_caller(
     assert "caller: agent-7 ($MAI_FROM_ID)" in lines
 
 
-def test_off_flag_of_an_absent_plugin_does_nothing(imagen: Any) -> None:
+def test_off_flag_of_an_absent_plugin_does_nothing(imagen: Any, bare: App) -> None:
     args = ("generate", "a cat", "--backend", "mock", *SMALL)
 
-    done = imagen(*args, "--no-cloud", "--no-preview")
+    done = imagen(*args, "--no-cloud", "--no-preview", app=bare)
 
     assert (done.exit_code, done.err) == (0, "")
 
 
-def test_on_flag_of_an_absent_plugin_says_what_to_install(imagen: Any) -> None:
-    done = imagen("generate", "a cat", "--backend", "mock", "--preview")
+def test_on_flag_of_an_absent_plugin_says_what_to_install(imagen: Any, bare: App) -> None:
+    done = imagen("generate", "a cat", "--backend", "mock", "--preview", app=bare)
 
     assert (done.exit_code, done.err) == (
         2,
@@ -521,12 +525,12 @@ def test_path_that_can_not_be_relative_is_printed_whole() -> None:
     ],
 )
 def test_setting_of_an_absent_plugin_is_a_warning(
-    imagen: Any, imagen_home: Path, config: str, told: str
+    imagen: Any, imagen_home: Path, config: str, told: str, bare: App
 ) -> None:
     file = imagen_home / "c.yaml"
     file.write_text(f"default_backend: mock\n{config}\n")
 
-    done = imagen("generate", "a cat", "--config", str(file), *SMALL)
+    done = imagen("generate", "a cat", "--config", str(file), *SMALL, app=bare)
 
     assert done.exit_code == 0
     assert told in done.err
