@@ -56,6 +56,8 @@ from imagen_core.types import Field, Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
+    PreviewCase = Callable[[Path], "Told"]
+
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 
@@ -724,7 +726,38 @@ def full_results(folder: Path) -> Told:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+def previewed(*, tmux: str = "", viewer: str = "tmux-img", inside: str = "/s,1,0") -> PreviewCase:
+    """A picture with a preview, where tmux is this script."""
+
+    def case(folder: Path) -> Told:
+        hooks = pytest.importorskip("imagen_tmux.hooks", reason="imagen-tmux is not installed")
+        programs = folder / "programs"
+        programs.mkdir()
+        if tmux:
+            (programs / "tmux").write_text(f"#!/bin/sh\n{tmux}\n")
+            (programs / "tmux").chmod(0o755)
+        terminal = Listener()
+        app = App.for_test(
+            terminal,
+            folder,
+            config=f'tmux: {{command: [{viewer}, "{{path}}"]}}',
+            plugins={"tmux": hooks},
+            environment={"PATH": str(programs), "TMUX": inside},
+        )
+        return terminal.told(run(["generate", "cat", "--preview"], terminal=terminal, app=app))
+
+    return case
+
+
 OTHER_CASES: dict[str, Callable[[Path], Told]] = {
+    "preview: this is not inside tmux: $TMUX is not set; …": previewed(inside=""),
+    "preview: there is no tmux in the PATH; …": previewed(),
+    "preview: there is no viewer '…' in the PATH; …": previewed(tmux="exit", viewer="none"),
+    "preview: the tmux server of $TMUX is gone: …; …": previewed(
+        tmux="echo 'error connecting to /s (No such file or directory)' >&2; exit 1"
+    ),
+    "preview: tmux did not answer within … s; …": previewed(tmux="while :; do :; done"),
+    "preview: tmux says: …; …": previewed(tmux="echo odd >&2; exit 1"),
     "batch: cannot write …: …": full_results,
     "the batch '…' in … is being made by another process": batch_that_is_taken,
     "another imagen is at work in …": in_a_folder_that_is_taken,
