@@ -76,6 +76,36 @@ def test_placeholders_name_the_picture_and_each_place_in_it(
     assert {cell.over for cell in placed} == {colour}
 
 
+def test_the_pixels_come_again_when_somebody_comes_back_with_another_terminal(
+    world: World, kitty: Terminal, quarters: Callable[..., str]
+) -> None:
+    world.tmux("set-option", "-g", "focus-events", "on")
+    window = world.open("tmux-img", "--hold", quarters())
+    world.tmux("select-window", "-t", window)
+    kitty.read_until(PLACEHOLDER.encode())
+    world.tmux("detach-client", "-s", "main")
+    kitty.wait()
+
+    with world.attach(TERM) as other:
+        world.tmux("send-keys", "-t", window, "r")
+        other.read_until(b"\x1b_Ga=T")
+        other.read_until(PLACEHOLDER.encode(), after=other.written.index(b"\x1b_Ga=T"))
+
+        [sent] = kitty_pictures(other.written)
+        assert sent.pixel(100, 100) == RED
+
+
+def test_in_the_pane_of_a_shell_the_pixels_come_at_once(
+    world: World, kitty: Terminal, quarters: Callable[..., str]
+) -> None:
+    world.run(f"tmux-img {quarters()}")
+
+    kitty.read_until(PLACEHOLDER.encode())
+    [sent] = kitty_pictures(kitty.written)
+    assert sent.pixel(300, 300) == YELLOW
+    assert (sent.keys["c"], sent.keys["r"]) == ("42", "21")
+
+
 def test_the_picture_is_forgotten_when_the_window_closes(
     world: World, kitty: Terminal, quarters: Callable[..., str]
 ) -> None:

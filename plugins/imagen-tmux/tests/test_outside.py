@@ -57,6 +57,16 @@ def test_a_terminal_that_does_not_answer_gets_half_blocks(quarters: Callable[...
     assert "▀" in printed(quarters())
 
 
+@pytest.mark.parametrize("term", ["tmux-256color", "screen"])
+def test_a_multiplexer_is_not_asked_what_it_would_take_for_a_title(
+    term: str, quarters: Callable[..., str]
+) -> None:
+    said = printed(quarters(), environment={"TERM": term}, replies=PLAIN)
+
+    assert "\x1b[c" in said
+    assert "\x1b_" not in said
+
+
 def test_a_terminal_with_kitty_s_graphics_gets_the_pixels(quarters: Callable[..., str]) -> None:
     said = printed(quarters(), size=(100, 33), replies=KITTY)
 
@@ -271,6 +281,29 @@ def test_it_stops_and_goes_on_again(quarters: Callable[..., str]) -> None:
         assert terminal.attributes_are_as_before()
 
 
+def test_a_shell_can_stop_it_and_go_on_with_it(quarters: Callable[..., str]) -> None:
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    environment = {**os.environ, "PS1": "ready> ", "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
+    with Terminal(shell, environment, replies=PLAIN) as terminal:
+        terminal.read_until(b"ready> ")
+        terminal.type(f"tmux-img --hold {quarters()}\n".encode())
+        terminal.read_until(b"400x400")
+
+        terminal.type(b"\x1a")
+        stopped = terminal.read_until(b"Stopped")
+        assert LEFT in stopped
+        terminal.read_until(b"ready> ", after=stopped.index(b"Stopped"))
+        before = len(terminal.written)
+        terminal.type(b"fg\n")
+
+        terminal.read_until(b"400x400", after=before)
+        terminal.type(b"q")
+        ended = terminal.read_until(LEFT, after=before).rindex(LEFT)
+        terminal.read_until(b"ready> ", after=ended)
+        terminal.type(b"exit\n")
+        assert terminal.wait() == 0
+
+
 def wait_for_state(process: int, state: str) -> None:
     limit = time.monotonic() + PATIENCE
     while True:
@@ -291,6 +324,18 @@ def test_replies_that_come_late_are_no_keys(quarters: Callable[..., str]) -> Non
 
         terminal.read_until(b"quarters.png", after=before)
         assert terminal.process.poll() is None
+
+
+def test_a_key_that_is_typed_before_the_picture_is_there_counts(
+    quarters: Callable[..., str],
+) -> None:
+    with run("--hold", quarters()) as terminal:
+        terminal.read_until(DEVICE)
+
+        terminal.type(b"q\x1b[?1;2c")
+
+        assert terminal.wait() == 0
+        assert terminal.written.endswith(LEFT)
 
 
 def test_a_terminal_that_goes_away_ends_it(quarters: Callable[..., str]) -> None:

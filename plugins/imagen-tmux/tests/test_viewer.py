@@ -356,3 +356,21 @@ def test_a_list_of_paths_is_read(
     window = world.open(*HOLD, "--list", str(tmp_path / "list"))
 
     world.painted(window, "1/3")
+
+
+def test_in_the_pane_of_a_shell_it_prints_the_picture_and_ends(
+    world: World, quarters: Callable[..., str]
+) -> None:
+    said = world.run(f"tmux-img {quarters()}")
+
+    assert said.split("\n")[-3:] == ["quarters.png", "400x400", "code 0"]
+    assert corners(world.blocks("main:0")) == (RED, GREEN, BLUE, YELLOW)
+
+
+def test_it_works_without_knowing_its_pane(world: World, quarters: Callable[..., str]) -> None:
+    window = world.open("env", "-u", "TMUX_PANE", *HOLD, quarters())
+
+    world.painted(window, "quarters.png")
+
+    assert corners(world.blocks(window)) == (RED, GREEN, BLUE, YELLOW)
+    assert world.ask("#{pane_title}", window) == world.ask("#{pane_title}", "main:0")

@@ -29,6 +29,8 @@ KITTIES = "kitty", "ghostty"
 TRUE_COLOUR_TERMS = "direct", "kitty", "ghostty", "alacritty", "foot", "wezterm", "contour"
 TRUE_COLOUR_PROGRAMS = "iTerm.app", "WezTerm", "vscode", "ghostty", "WarpTerminal", "Tabby"
 WITHOUT_REPLIES = "", "dumb", "linux"
+MULTIPLEXERS = "tmux", "screen"
+"""They take kitty's question for a title: nobody asks it of them, as over ssh from within tmux."""
 
 
 class Found(NamedTuple):
@@ -46,29 +48,32 @@ class Found(NamedTuple):
 class Probe:
     """The question what the terminal can do, unless the protocol is given and it does not matter.
 
-    `replies`: the terminal may be written to and read from, in raw mode.
+    `replies`: the terminal may be written to and read from, in raw mode. `typed`: keys that came
+    between the replies.
     """
 
     def __init__(self, protocol: str, environment: Mapping[str, str], *, replies: bool) -> None:
         self._protocol = protocol
         self._environment = environment
         self._replies = replies and environment.get("TERM", "") not in WITHOUT_REPLIES
-        self._pane = environment.get("TMUX_PANE", "") if environment.get("TMUX") else ""
+        self._tmux = bool(environment.get("TMUX"))
         self._asked: Question | None = None
         self._written = False
-        if self._pane and protocol in ("auto", "kitty"):
-            self._asked = _ask_tmux(self._pane, environment)
-        elif not self._pane and protocol == "auto" and self._replies:
-            screen.write(KITTY + DEVICE)
+        self.typed = b""
+        if self._tmux and protocol in ("auto", "kitty"):
+            self._asked = _ask_tmux(environment)
+        elif not self._tmux and protocol == "auto" and self._replies:
+            within = environment.get("TERM", "").startswith(MULTIPLEXERS)
+            screen.write(DEVICE if within else KITTY + DEVICE)
             self._written = True
 
     def found(self) -> Found:
         """The answer, or a safe guess where there is none."""
-        if self._pane:
+        if self._tmux:
             return self._inside()
         if self._protocol != "auto":
             return Found(self._protocol)
-        said = screen.ask("", DEVICE_REPLY, PATIENCE) if self._written else ""
+        said = self._reply("") if self._written else ""
         if "\x1b_Gi=31;OK" in said:
             return Found("kitty")
         if _draws_sixels(said) and sixel.is_there():
@@ -99,16 +104,23 @@ class Probe:
             return False
         if facts["sixel_support"] == "1":
             return True
-        return self._replies and _draws_sixels(screen.ask(DEVICE, DEVICE_REPLY, PATIENCE))
+        return self._replies and _draws_sixels(self._reply(DEVICE))
+
+    def _reply(self, question: str) -> str:
+        """What the terminal replies; what somebody typed meanwhile is kept."""
+        said = screen.ask(question, DEVICE_REPLY, PATIENCE)
+        self.typed += screen.without_replies(said)
+        return said
 
 
 def _waiting(client: str) -> Found:
     return Found("blocks", tmux=True, waits=True, client=client)
 
 
-def _ask_tmux(pane: str, environment: Mapping[str, str]) -> Question | None:
+def _ask_tmux(environment: Mapping[str, str]) -> Question | None:
+    pane = environment.get("TMUX_PANE")
     wanted = "\n".join(f"#{{{field}}}" for field in FIELDS)
-    command = ["tmux", "-u", "display-message", "-p", "-t", pane, wanted]
+    command = ["tmux", "-u", "display-message", "-p", *(["-t", pane] if pane else []), wanted]
     try:
         return Question(command, environment)
     except OSError:

@@ -94,7 +94,9 @@ class _Viewer:
     def _look(self) -> None:
         """What was drawn while nobody looked, or for another terminal, may have to be again."""
         if self._found.waits or self._found.protocol == "kitty":
-            found = Probe(self._protocol, os.environ, replies=True).found()
+            probe = Probe(self._protocol, os.environ, replies=True)
+            found = probe.found()
+            self._screen.unread(probe.typed)
             if found != self._found:
                 self._draw()
 
@@ -106,6 +108,7 @@ class _Viewer:
         path = self._paths[self._at]
         picture = load(path, largest(upper))
         self._found = probe.found()
+        self._screen.unread(probe.typed)
         before = self._painting.after
         if picture.image is None:
             self._painting = Painting(0, 0)

@@ -39,6 +39,8 @@ _EVENTS = {
 }
 _TOKEN = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|\x1b[_P\]].*?(?:\x1b\\|\x07)|.", re.DOTALL)
 
+_REPLY = re.compile(r"\x1b_G.*?\x1b\\|\x1b\[\?[\d;]*c", re.DOTALL)
+
 
 class Ended(BaseException):
     """A signal ended it."""
@@ -96,6 +98,11 @@ def ask(question: str, pattern: str, seconds: float) -> str:
     return said
 
 
+def without_replies(said: str) -> bytes:
+    """The keys among what was read."""
+    return _REPLY.sub("", said).encode("latin-1")
+
+
 class Screen:
     """The whole screen for as long as `with` lasts, with what happens to it as events."""
 
@@ -129,6 +136,11 @@ class Screen:
         if not self._pending:
             self._wait(seconds)
         return self._pending.pop(0) if self._pending else ""
+
+    def unread(self, data: bytes) -> None:
+        """Take these keys as typed."""
+        if data:
+            self._pending += _keys(data)
 
     def stop(self) -> None:
         """Give the terminal back and stop, as Ctrl-Z asks; later take it over again."""

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 LONGEST = 900_000
 """Bytes: tmux drops a sequence of more than 1 MiB without a word."""
-SHRINK = 0.8
+SIDE = 1200
+"""Pixels: encoding takes its time, and more of them would seldom stay below that length."""
+CAREFUL = 0.95
 SMALLEST = 32
 
 
@@ -28,7 +30,7 @@ def paint(image: Image, size: tuple[int, int], canvas: Canvas) -> Painting | Non
 
     None if the package is not there, or does not work here.
     """
-    width, height = fit(size, canvas.pixels)
+    width, height = fit(size, (min(canvas.pixels[0], SIDE), min(canvas.pixels[1], SIDE)))
     while True:
         try:
             encoded = _encode(image, width, height, canvas)
@@ -36,7 +38,9 @@ def paint(image: Image, size: tuple[int, int], canvas: Canvas) -> Painting | Non
             return None
         if len(encoded) <= LONGEST or width <= SMALLEST:
             break
-        width, height = int(width * SHRINK), max(1, int(height * SHRINK))
+        # The length goes with the number of pixels, more or less.
+        shrink = min((LONGEST / len(encoded)) ** 0.5 * CAREFUL, CAREFUL)
+        width, height = int(width * shrink), max(1, int(height * shrink))
     columns, rows = -(-width // canvas.cell[0]), -(-height // canvas.cell[1])
     return Painting(columns, rows, image=encoded)
 
