@@ -7,16 +7,26 @@ import json
 import tempfile
 from pathlib import Path
 
-from bench import batch, comfyui, commands, replicate, report, scheduling, sheet, tail
+from bench import (
+    batch,
+    comfyui,
+    commands,
+    preview,
+    replicate,
+    report,
+    scheduling,
+    sheet,
+    tail,
+)
 from bench.environments import CACHE, tell
 
 ROUNDS = 30
 TAILS = 30
 NEW_PROCESSES = 10
 QUICK = 5
-PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH, SCHEDULING = (
+PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH, SCHEDULING, PREVIEW = (
     *("commands", "tail", "comfyui", "replicate"),
-    *("sheet", "batch", "scheduling"),
+    *("sheet", "batch", "scheduling", "preview"),
 )
 
 
@@ -53,6 +63,9 @@ def _measure(folder: Path, rounds: int, given: argparse.Namespace) -> report.Res
     if given.only in (None, SCHEDULING):
         (folder / "scheduling").mkdir()
         results.spread = scheduling.measure(folder / "scheduling", quick=given.quick)
+    if given.only in (None, PREVIEW):
+        (folder / "preview").mkdir()
+        results.previews = preview.measure(folder / "preview", quick=given.quick)
     return results
 
 
