@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from imagen_core import ImagenError
-from imagen_tmux.server import Server
-
 if TYPE_CHECKING:
     from imagen_core import Context
 
@@ -23,6 +20,9 @@ def pane_name(context: Context) -> str | None:
     pane = environment.get("TMUX_PANE")
     if not pane or not environment.get("TMUX"):
         return None
+    from imagen_core import ImagenError
+    from imagen_tmux.server import Server
+
     # The option itself and not a format: that would fall back to those of window and session.
     try:
         said = Server(environment).ask("show-options", "-pqv", "-t", pane, OPTION)

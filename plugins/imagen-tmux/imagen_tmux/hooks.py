@@ -21,7 +21,7 @@ SWITCH = Switch(
     default="auto",
     on_flag="--preview",
     off_flag="--no-preview",
-    auto="imagen_tmux.preview:wanted",
+    auto="imagen_tmux.auto:wanted",
 )
 
 

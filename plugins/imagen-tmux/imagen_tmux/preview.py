@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,15 +23,6 @@ LISTS = 16
 VARIABLE = "TMUX_IMG_PROTOCOL"
 
 
-def wanted(context: Context) -> tuple[bool, str]:
-    """What `auto` comes to, and why."""
-    if not context.environment.get("TMUX"):
-        return False, "not inside tmux"
-    if not _on_a_terminal():
-        return False, "standard output is no terminal"
-    return True, "a terminal inside tmux"
-
-
 def show(done: Done, context: Context) -> Iterable[Note]:
     """Open the window; raises an ImagenError that says why it can't be."""
     if not done.paths:
@@ -49,13 +39,6 @@ def show(done: Done, context: Context) -> Iterable[Note]:
     protocol = settings.protocol
     server.open(_name(done), command, {} if protocol == "auto" else {VARIABLE: protocol})
     return ()
-
-
-def _on_a_terminal() -> bool:
-    try:
-        return sys.stdout is not None and sys.stdout.isatty()
-    except ValueError:  # it is closed
-        return False
 
 
 def _name(done: Done) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ PATIENCE = 2.0
 """Seconds for a server to answer, which takes it some milliseconds."""
 KEPT = 8
 """So many preview windows stay in a session."""
+WINDOW = "#{window_id} #{window_active} #{window_panes}"
 MARK = "@imagen-preview"
 """The window option by which the own windows are known: a name may be anybody's."""
 NAME_LENGTH = 40
@@ -26,10 +28,11 @@ _NEW = ":{end}"
 
 
 class Window(NamedTuple):
-    """A window of the session: its id, whether it is looked at, whether it is an own one."""
+    """A window of the session: whether it is looked at, its panes, whether it is an own one."""
 
     id: str
     active: bool
+    panes: int
     marked: bool
 
     @property
@@ -86,14 +89,16 @@ class Server:
             *("new-window", "-d", "-a", "-t", _NEW, "-P", "-F", "#{window_id}", "-n", name),
             *(*given, "--", *map(escaped, command), ";"),
             *("set-option", "-w", "-t", _NEW, MARK, "1", ";"),
-            *("list-windows", "-F", f"#{{window_id}} #{{window_active}} #{{{MARK}}}"),
+            *("list-windows", "-F", f"{WINDOW} #{{{MARK}}}"),
         )
         window, *rest = found.splitlines()
-        self._tidy(window, [_window(line) for line in rest])
+        # Another imagen may tidy up at the same moment; the next one does what is left.
+        with suppress(ImagenError):
+            self._tidy(window, [_window(line) for line in rest])
         return window
 
     def _tidy(self, new: str, windows: Sequence[Window]) -> None:
-        """Close the oldest of the own windows, but none that somebody looks at."""
+        """Close the oldest of the own windows, but none that somebody looks at or has split."""
         orders: list[str] = []
         marked = [window for window in windows if window.marked and window.id != new]
         if all(window.id != new or not window.marked for window in windows):
@@ -104,7 +109,7 @@ class Server:
             marked = [window for window in marked if window != stranger]
         marked.sort(key=lambda window: window.age, reverse=True)
         for window in marked[KEPT - 1 :]:
-            if not window.active:
+            if not window.active and window.panes == 1:
                 orders += ["kill-window", "-t", window.id, ";"]
         if orders:
             self.ask(*orders[:-1])
@@ -132,8 +137,8 @@ def find_program(name: str, environment: Mapping[str, str], beside: Iterable[Pat
 
 
 def _window(line: str) -> Window:
-    window, active, mark = f"{line}  ".split(" ")[:3]
-    return Window(window, active == "1", bool(mark))
+    window, active, panes, mark = f"{line} ".split(" ")[:4]
+    return Window(window, active == "1", int(panes), bool(mark))
 
 
 def _refused(said: str) -> ImagenError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from imagen_core import expand_home
 from imagen_tmux.server import find_program
 
 if TYPE_CHECKING:
@@ -52,4 +53,4 @@ def check(context: Context) -> Iterator[str]:
 def viewer(program: str, environment: Mapping[str, str]) -> str | None:
     """The path of the viewer; the own one may also lie beside the Python that runs this."""
     beside = (Path(sys.executable).parent,) if program == VIEWER else ()
-    return find_program(program, environment, beside)
+    return find_program(str(expand_home(program)), environment, beside)

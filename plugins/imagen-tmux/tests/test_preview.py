@@ -12,7 +12,8 @@ import pytest
 from imagen_core import Done, ImagenError, Output, Request, Run
 from imagen_core.testing import StepConformance, isolated_app
 from imagen_tmux import hooks
-from imagen_tmux.preview import show, wanted
+from imagen_tmux.auto import wanted
+from imagen_tmux.preview import show
 from imagen_tmux.server import window_name
 
 if TYPE_CHECKING:
@@ -248,6 +249,32 @@ def test_a_window_that_somebody_looks_at_stays(
 
     assert "img:looked-at" in world.windows()
     assert world.ask("#{window_name}") == "img:looked-at"
+
+
+def test_a_window_that_somebody_has_split_stays(
+    world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    surroundings = context(with_recorder(world, recorder))
+    show(finished("/x.png", slug="split"), surroundings)
+    world.tmux("split-window", "-d", "-t", "main:{end}", "sleep", "100000")
+
+    for number in range(9):
+        show(finished("/x.png", slug=f"n{number}"), surroundings)
+
+    assert "img:split" in world.windows()
+
+
+def test_a_viewer_in_the_home_folder_is_found(
+    world: World,
+    recorder: Any,
+    context: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(recorder.folder))
+
+    show(finished("/x.png"), context(world.inside, 'tmux: {command: [~/tmux-img, "{path}"]}'))
+
+    assert opened(world, recorder) == [f"{recorder.folder}/tmux-img", "/x.png"]
 
 
 def test_a_window_that_a_hook_opens_is_not_taken_for_an_own_one(
