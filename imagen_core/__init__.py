@@ -24,12 +24,13 @@ _HOMES = {
         "RejectedError",
         "UnavailableError",
         "UsageError",
+        "told",
     ),
     "imagen_core.hookspecs": ("hookimpl",),
     "imagen_core.blocks": ("read_yaml", "suggestion"),
     "imagen_core.cli.shared": ("config_option", "json_option", "pass_app", "see_through"),
     "imagen_core.config": ("Secret",),
-    "imagen_core.files": ("expand_home", "image_header", "write_atomically"),
+    "imagen_core.files": ("expand_home", "image_header", "sidecar_path", "write_atomically"),
     "imagen_core.png": ("png_texts",),
     "imagen_core.sidecar": ("document",),
     "imagen_core.sound": ("damage", "is_black"),
@@ -73,6 +74,7 @@ _HOMES = {
         "Status",
         "UsageRow",
     ),
+    "imagen_core.usage": ("Spent",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -98,10 +100,12 @@ if TYPE_CHECKING:
         RejectedError as RejectedError,
         UnavailableError as UnavailableError,
         UsageError as UsageError,
+        told as told,
     )
     from imagen_core.files import (
         expand_home as expand_home,
         image_header as image_header,
+        sidecar_path as sidecar_path,
         write_atomically as write_atomically,
     )
     from imagen_core.hookspecs import hookimpl as hookimpl
@@ -148,6 +152,7 @@ if TYPE_CHECKING:
         Status as Status,
         UsageRow as UsageRow,
     )
+    from imagen_core.usage import Spent as Spent
 
 
 def __getattr__(name: str) -> object:

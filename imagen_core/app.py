@@ -14,7 +14,7 @@ from imagen_core.context import AppContext
 from imagen_core.errors import ConfigErrors, UsageError, told
 from imagen_core.files import check_path, expand_home
 from imagen_core.instances import make_instance
-from imagen_core.protocols import Context, Instance, Store
+from imagen_core.protocols import Instance, Store
 from imagen_core.specs import BackendSpec, CallerSpec, StepSpec, StoreSpec, Switch
 from imagen_core.types import Options, Paths, Request
 from imagen_core.yaml_file import Document, examine
@@ -131,7 +131,7 @@ class App:
         return checks.check_keys(self.unchecked_settings, self.catalog, self.switches())
 
     @cached_property
-    def context(self) -> Context:
+    def context(self) -> AppContext:
         """What plugins get to see."""
         return AppContext(self)
 
@@ -276,6 +276,8 @@ class App:
 
     def close(self) -> None:
         """Give back what is open."""
+        if "context" in self.__dict__:
+            self.context.close()
         if "ledger" in self.__dict__:
             self.ledger.close()
 
@@ -286,18 +288,15 @@ class App:
         return store
 
     def _steps(self, flags: Mapping[str, str]) -> Iterator[Step]:
-        """The steps that are on: the core's first, then by name."""
+        """The steps that are on: the core's first, then by plugin, each plugin's in its order."""
         from functools import partial
 
         from imagen_core.pipeline import Step
 
-        builtin = {
-            spec.name
-            for plugin, spec in self.catalog.specs(StepSpec)
-            if plugin.distribution == known.CORE
-        }
-        specs = self.catalog.usable(StepSpec).values()
-        for spec in sorted(specs, key=lambda spec: (spec.name not in builtin, spec.name)):
+        usable = self.catalog.usable(StepSpec)
+        found = [one for one in self.catalog.specs(StepSpec) if usable.get(one[1].name) is one[1]]
+        found.sort(key=lambda one: (one[0].distribution != known.CORE, one[0].name))
+        for _, spec in found:
             if spec.switch is None or self.decide(spec.switch, flags).on:
                 yield Step(spec.name, spec.phase, partial(self._run_step, spec))
 

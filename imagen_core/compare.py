@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from imagen_core import files, leftovers, sidecar
+from imagen_core.cells import Requests
 from imagen_core.comparison import FILE_NAME, Cell, Comparison, save, totals
 from imagen_core.errors import Cancelled, ImagenError, RejectedError, UsageError
 from imagen_core.files import Target, expand
 from imagen_core.making import ignored
 from imagen_core.stock import Stock
-from imagen_core.types import Failure, InputImage, Request, Run, new_id
+from imagen_core.types import Failure, Request, Run, new_id
 
 if TYPE_CHECKING:
     import threading
@@ -24,12 +25,9 @@ if TYPE_CHECKING:
     from imagen_core.ledger import Ledger
     from imagen_core.pipeline import Item, Pipeline
     from imagen_core.protocols import App
-    from imagen_core.types import About
 
 NAMING = "{backend}-{seed}.{ext}"
 LOCK = ".imagen-lock"
-FORMATS = ("output_format", "format")
-"""Parameters by which a backend may be asked for PNG."""
 PASSES = 2
 """A cell whose earlier making can't be picked up is made anew."""
 OVER = (ImagenError.code, RejectedError.code)
@@ -60,8 +58,7 @@ class Comparing:
         self._cut_off: list[tuple[Run, tuple[Path, ...]]] = []
         self._earlier: dict[str, tuple[Path, ...]] = {}
         self._gone: list[tuple[Path, str]] = []
-        self._images: dict[str, InputImage] = {}
-        self._abouts: dict[str, About] = {}
+        self._asked = Requests(app, comparison)
         self._saved = 0.0
 
     @property
@@ -147,7 +144,7 @@ class Comparing:
 
     def _plan(self, cell: Cell, stock: Stock | None) -> None:
         """What is to be done for a cell that is not done."""
-        request, notes = self._request(cell)
+        request, notes = self._asked.of(cell)
         found = stock.find(cell, request) if stock else None
         ended = stock is not None and cell.status != "waiting"
         self._gone += [(self.folder / file, cell.id) for file in cell.files]
@@ -158,7 +155,7 @@ class Comparing:
             self._put(cell)
             return
         if found and found.resume:
-            model = self._about(cell.model).model
+            model = self._asked.about(cell.model).model
             if found.model != model:
                 told = f"'{cell.model}' has begun it with the model {found.model}, and has {model}"
                 raise UsageError(told, hint="change the block back, or start a new comparison")
@@ -194,41 +191,6 @@ class Comparing:
             leftovers.forget(path, run_id)
         stock.clean()
         self._cut_off, self._gone = [], []
-
-    def _request(self, cell: Cell) -> tuple[Request, tuple[str, ...]]:
-        """The Request of a cell with its own id, and what was left out of it."""
-        about = self._about(cell.model)
-        options = self.comparison.options_of(cell)
-        params, notes = self._params(cell.model, options.params, about)
-        asked = replace(options, params={**_as_png(about, params), **params})
-        [request] = self._app.resolve(asked, lenient=True)
-        images = tuple(self._images.setdefault(image.sha256, image) for image in request.images)
-        return replace(request, id=cell.id, images=images), notes
-
-    def _about(self, model: str) -> About:
-        if model not in self._abouts:
-            self._abouts[model] = self._app.instance(model).backend.about
-        return self._abouts[model]
-
-    def _params(
-        self, model: str, given: Mapping[str, Any], about: About
-    ) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """The parameters that this backend has, if another one has the others."""
-        if about.params is None:
-            return dict(given), ()
-        own = {param.name for param in about.params}
-        left = [name for name in given if name not in own and self._is_known(name)]
-        notes = tuple(f"the backend '{model}' has no parameter '{name}'" for name in left)
-        return {name: value for name, value in given.items() if name not in left}, notes
-
-    def _is_known(self, name: str) -> bool:
-        """Whether any of the models has this parameter, as far as their blocks can be read."""
-        for model in self.comparison.models:
-            with contextlib.suppress(UsageError):
-                params = self._about(model).params
-                if params is None or name in {param.name for param in params}:
-                    return True
-        return False
 
     def _take(self, cell: Cell, run: Run) -> None:
         """What became of a cell; pictures are kept though the making failed after them."""
@@ -311,11 +273,3 @@ def _cost(run: Run) -> float | None:
     if run.cost:
         return run.cost.usd
     return 0.0 if run.failure and not run.remote_id else None
-
-
-def _as_png(about: About, given: Mapping[str, Any]) -> dict[str, str]:
-    """The parameter that asks for PNG, if there is one and nobody chose a format."""
-    for param in about.params or ():
-        if param.name in FORMATS and "png" in param.choices and param.name not in given:
-            return {param.name: "png"} if param.default != "png" else {}
-    return {}

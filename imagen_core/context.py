@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import threading
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import structs
 
@@ -11,8 +13,12 @@ from imagen_core.protocols import Context
 from imagen_core.types import Paths
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imagen_core.app import App
     from imagen_core.ledger import Ledger
+
+T = TypeVar("T")
 
 
 class AppContext(Context):
@@ -20,6 +26,9 @@ class AppContext(Context):
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._lock = threading.RLock()
+        self._opened: dict[object, Any] = {}
+        self._closing = ExitStack()
         self.environment = app.environment
 
     @property
@@ -36,6 +45,25 @@ class AppContext(Context):
     def ledger(self) -> Ledger:
         """The local record of every Run."""
         return self._app.ledger
+
+    def setting(self, key: str) -> str:
+        """How the switch of this key is set without a flag."""
+        switch = next(switch for switch in self._app.switches() if switch.key == key)
+        return self._app.settings.decide(switch).setting
+
+    def once(self, make: Callable[[Context], AbstractContextManager[T]]) -> T:
+        """What `make` opens for this program, by whomever it is asked for first."""
+        with self._lock:
+            if make not in self._opened:
+                self._opened[make] = self._closing.enter_context(make(self))
+            found: T = self._opened[make]
+            return found
+
+    def close(self) -> None:
+        """Close what was opened once."""
+        with self._lock:
+            self._opened.clear()
+            self._closing.close()
 
     def settings(self, plugin: str) -> Any:
         """The plugin's own top-level block, typed."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from imagen_core.errors import ImagenError
 from imagen_core.types import About, Cost, Event, Options, Paths, Request, Run, Status, UsageRow
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
     from imagen_core.files import Target
     from imagen_core.pipeline import Pipeline
+    from imagen_core.usage import Spent
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -73,6 +77,10 @@ class Store(Protocol):
         """
         ...
 
+    def spent(self, since: str, *, everything: bool) -> Iterable[Spent] | None:  # noqa: ARG002
+        """The same in groups, for a store that can sum up sooner than it gives its rows."""
+        return None
+
     def status(self) -> Status:
         """Whether it can be used; no network."""
         ...
@@ -101,9 +109,17 @@ class Context(Protocol):
         """The value of an environment variable as a Secret, or None if it is not set."""
         ...
 
+    def setting(self, key: str) -> str:
+        """How the switch `output.<key>` is set without a flag: auto, on or off."""
+        ...
+
     @property
     def ledger(self) -> Any:
         """The local record of every Run."""
+        ...
+
+    def once(self, make: Callable[[Context], AbstractContextManager[T]]) -> T:
+        """What `make` opens for this program: at the first call, shared, closed at the end."""
         ...
 
 

@@ -9,16 +9,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from batches import out, paid, prompts
 from hygiene import environment_unchanged, loopback_only, no_thread_left, own_home
 from imagen_core.app import App
 from imagen_core.terminal import Terminal
 from scripted import Bench, join_makings
 from sites import Site
+from worlds import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["environment_unchanged", "loopback_only", "no_thread_left", "own_home"]
+__all__ = [
+    "environment_unchanged",
+    "loopback_only",
+    "no_thread_left",
+    "out",
+    "own_home",
+    "paid",
+    "prompts",
+    "world",
+]
 
 NOBODY = 65534
 

@@ -27,11 +27,10 @@ from imagen_core import (
 from imagen_core.app import App
 from imagen_core.ledger import Ledger
 from imagen_core.terminal import Terminal
+from small import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-SMALL = ("--size", "48x32")
 
 
 def test_version_is_one_line(imagen: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +96,62 @@ def test_notes_of_published_runs_are_in_the_ledger(imagen: Any, tmp_path: Path) 
     (run,) = given.ledger.runs()
     given.close()
 
-    assert [note.step for note in run.notes] == ["a fault", "gone", "share"]
-    assert run.notes[-1].url == f"https://example.invalid/{run.id}"
+    assert [note.step for note in run.notes] == ["share", "a fault", "gone"]
+    assert run.notes[0].url == f"https://example.invalid/{run.id}"
+
+
+@contextmanager
+def line(context: Context) -> Iterator[list[str]]:
+    """Something to be opened once; says in the data folder when."""
+    log = context.paths.data / "line"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("a") as file:
+        file.write("opened\n")
+        yield []
+        file.write("closed\n")
+
+
+def dial(done: Done, context: Context) -> Iterator[Note]:
+    calls = context.once(line)
+    calls.append("call")
+    yield Note(step="dial", text=f"{len(calls)} of {len(done.runs)}", warning=True)
+
+
+class Dialing:
+    @staticmethod
+    @hookimpl
+    def imagen_post_generate() -> list[StepSpec]:
+        return [StepSpec(name="dial", phase="publish", run=f"{__name__}:dial")]
+
+
+def test_what_a_step_opens_once_is_shared_and_closed_with_the_command(
+    imagen: Any, tmp_path: Path
+) -> None:
+    done = imagen(
+        *GENERATE,
+        "--count",
+        "2",
+        app=App.for_test(Terminal(), tmp_path, plugins={"dialing": Dialing()}),
+    )
+
+    assert done.err.splitlines() == ["imagen: dial: 1 of 1", "imagen: dial: 2 of 1"]
+    assert (tmp_path / "data" / "line").read_text() == "opened\nclosed\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "variable", "setting"),
+    [
+        ("", "", "auto"),
+        ("output: {share: off}", "", "off"),
+        ("output: {share: off}", "on", "on"),
+    ],
+)
+def test_context_says_how_a_switch_is_set(
+    tmp_path: Path, config: str, variable: str, setting: str
+) -> None:
+    environment = {"IMAGEN_SHARE": variable} if variable else {}
+
+    assert app(tmp_path, config, **environment).context.setting("share") == setting
 
 
 FILE = {

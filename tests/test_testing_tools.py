@@ -142,6 +142,29 @@ def test_app_that_is_given_speaks_to_the_result(imagen: Imagen, tmp_path: Path) 
     assert result.paths[0].parent == tmp_path / "pictures"
 
 
+IMPORTED = """
+from imagen_core import Image, Request
+from imagen_core.mock import MockBackend, MockConfig
+from imagen_core.testing import events, images, png
+
+def test_pictures(events, images, png):
+    asked = {"id": "1", "prompt": "x", "typed_prompt": "x", "backend": "mock"}
+    request = Request(**asked, width=64, height=64, seed=1)
+    backend = MockBackend(MockConfig())
+    [image] = images(backend, request)
+    assert image in events(backend, request)
+    assert png.startswith(image.data[:8])
+"""
+
+
+def test_fixtures_that_are_imported_drive_a_backend(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(IMPORTED)
+
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=1)
+
+
 def test_result_reads_well() -> None:
     assert repr(Result(2, "a\n", "no\n")) == "exit code 2\n--- stdout\na\n--- stderr\nno\n---"
 

@@ -47,16 +47,14 @@ def test_rows_are_grouped_by_week_backend_model_and_caller_oldest_week_first() -
     ]
 
     def spent(week: str, backend: str, model: str, caller: str | None, **more: object) -> Spent:
-        values = {"count": 1, "mean_latency_ms": 0, "unknown": 0, **more}
+        values = {"count": 1, "latency_ms": 0, "unknown": 0, **more}
         return Spent(week=week, backend=backend, model=model, caller=caller, **values)  # type: ignore[arg-type]
 
-    assert by_group(rows) == [
+    assert by_group(map(Spent.of, rows)) == [
         spent("2025-W52", "alpha", "schnell", None, cost_usd=Decimal(0)),
         spent("2025-W52", "flux", "dev", None, cost_usd=Decimal("0.025")),
-        spent("2025-W52", "flux", "schnell", None, cost_usd=Decimal("0.003"), mean_latency_ms=30),
-        spent(
-            "2025-W52", "flux", "schnell", "agent", cost_usd=Decimal("0.003"), mean_latency_ms=10
-        ),
+        spent("2025-W52", "flux", "schnell", None, cost_usd=Decimal("0.003"), latency_ms=30),
+        spent("2025-W52", "flux", "schnell", "agent", cost_usd=Decimal("0.003"), latency_ms=10),
         spent(
             "2026-W01",
             "flux",
@@ -64,7 +62,7 @@ def test_rows_are_grouped_by_week_backend_model_and_caller_oldest_week_first() -
             None,
             count=2,
             cost_usd=Decimal("0.003"),
-            mean_latency_ms=150,
+            latency_ms=301,
             unknown=1,
         ),
     ]
@@ -82,18 +80,25 @@ def test_rows_are_grouped_by_week_backend_model_and_caller_oldest_week_first() -
     ],
 )
 def test_costs_add_up_exactly(costs: list[float], sum_of_them: str) -> None:
-    spent = total([row(cost_usd_estimate=cost) for cost in costs])
+    spent = total(Spent.of(row(cost_usd_estimate=cost)) for cost in costs)
 
     assert spent.cost_usd == Decimal(sum_of_them)
     assert spent.unknown == 0
 
 
 def test_unknown_costs_are_counted_and_not_taken_for_free() -> None:
-    spent = total([row(cost_usd_estimate=cost) for cost in (None, 0.0, 0.5, None)])
+    spent = total(Spent.of(row(cost_usd_estimate=cost)) for cost in (None, 0.0, 0.5, None))
 
     assert (spent.count, spent.unknown, spent.cost_usd) == (4, 2, Decimal("0.5"))
 
 
+@pytest.mark.parametrize(("latencies", "mean"), [([], 0), ([100, 201], 150), ([1, 1, 2], 1)])
+def test_mean_is_that_of_one_run(latencies: list[int], mean: int) -> None:
+    spent = total(Spent.of(row(latency_ms=latency)) for latency in latencies)
+
+    assert spent.mean_latency_ms == mean
+
+
 def test_nothing_costs_nothing() -> None:
     assert by_group([]) == []
-    assert total([]) == Spent(count=0, mean_latency_ms=0, cost_usd=Decimal(0), unknown=0)
+    assert total([]) == Spent(count=0, latency_ms=0, cost_usd=Decimal(0), unknown=0)

@@ -14,7 +14,7 @@ from imagen_core.errors import UsageError
 from imagen_core.ledger import Ledger
 from imagen_core.specs import StoreSpec
 from imagen_core.types import UsageRow
-from imagen_core.usage import Spent, by_group, total
+from imagen_core.usage import Spent, ask, by_group, total
 
 
 @click.command("usage", help="Show what was spent, on what, by whom.")
@@ -36,24 +36,29 @@ def command(app: App, *, since: str, raw: bool, everything: bool, store: str) ->
     if since:
         _check_date(since)
     name, found = app.store(store)
-    rows = list(found.usage(since, everything=everything))
+    rows = list(found.usage(since, everything=everything)) if raw else []
+    parts = list(map(Spent.of, rows)) if raw else ask(found, since, everything=everything)
     if isinstance(found, Ledger) and found.unreadable:
         app.console.warn(
             f"{found.unreadable} of the runs could not be read (written by a newer imagen?)"
         )
-    whole = total(rows)
+    whole = total(parts)
+    groups = by_group(parts)
     if app.console.as_json:
-        groups = [_plain(group) for group in by_group(rows)]
         app.console.json(
             {"store": name, "since": since or None, "total": _plain(whole)}
-            | ({"rows": [msgspec.to_builtins(row) for row in rows]} if raw else {"groups": groups})
+            | (
+                {"rows": [msgspec.to_builtins(row) for row in rows]}
+                if raw
+                else {"groups": [_plain(group) for group in groups]}
+            )
         )
         return
     if raw:
         _print_rows(app, rows, whole)
     else:
-        _print_groups(app, rows, whole)
-    if not rows and not everything:
+        _print_groups(app, groups, whole)
+    if not parts and not everything:
         told = f"no run that went well was billed, says the store '{name}'"
         app.console.info(f"{told}; --all shows the others, too")
 
@@ -69,7 +74,7 @@ def _check_date(text: str) -> None:
         raise UsageError(f"'{text}' is not YYYY-MM-DD", hint="for instance --since 2026-05-08")
 
 
-def _print_groups(app: App, rows: list[UsageRow], whole: Spent) -> None:
+def _print_groups(app: App, groups: list[Spent], whole: Spent) -> None:
     table = [
         (
             s.week,
@@ -80,7 +85,7 @@ def _print_groups(app: App, rows: list[UsageRow], whole: Spent) -> None:
             f"{s.mean_latency_ms} ms",
             _cost(s),
         )
-        for s in by_group(rows)
+        for s in groups
     ]
     last = ("total", "", "", "", str(whole.count), f"{whole.mean_latency_ms} ms", _cost(whole))
     head = ("week", "backend", "model", "caller", "count", "mean latency", "cost USD")
@@ -127,4 +132,13 @@ def _cost(spent: Spent) -> str:
 
 
 def _plain(spent: Spent) -> dict[str, object]:
-    return {**msgspec.to_builtins(spent), "cost_usd": float(spent.cost_usd)}
+    return {
+        "week": spent.week,
+        "backend": spent.backend,
+        "model": spent.model,
+        "caller": spent.caller,
+        "count": spent.count,
+        "mean_latency_ms": spent.mean_latency_ms,
+        "cost_usd": float(spent.cost_usd),
+        "unknown": spent.unknown,
+    }

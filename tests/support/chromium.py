@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chrome", "chromium-browser")
-PATIENCE = 60
+PATIENCE = 300
 """Seconds for whatever a page is asked; a machine that is busy with other tests is slow."""
 
 FLAGS = (
@@ -193,9 +193,12 @@ class Page:
 
     def click(self, selector: str) -> None:
         """The mouse, in the middle of what a selector finds first."""
+        # The mouse meets what was drawn last: what has scrolled is drawn first.
         at = self.ask(
-            f"(() => {{ const node = document.querySelector({json.dumps(selector)});"
-            "node.scrollIntoView({ block: 'center' }); const box = node.getBoundingClientRect();"
+            f"(async () => {{ const node = document.querySelector({json.dumps(selector)});"
+            "node.scrollIntoView({ block: 'center' });"
+            "for (const _ of [1, 2]) await new Promise(requestAnimationFrame);"
+            "const box = node.getBoundingClientRect();"
             "return { x: box.x + box.width / 2, y: box.y + box.height / 2 }; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):

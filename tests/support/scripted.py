@@ -63,7 +63,7 @@ def join_makings() -> None:
     """Wait for the threads that a pipeline left behind."""
     for thread in threading.enumerate():
         if thread.name == THREAD_NAME:
-            thread.join(20)
+            thread.join(60)
 
 
 class Bench:

@@ -21,7 +21,7 @@ SMALL = ("--size", "16x16", "--backend", "mock")
 MANY = 2000
 
 
-def start(*args: str) -> subprocess.Popen[str]:
+def start(*args: str, **options: Any) -> subprocess.Popen[str]:
     """A batch that prints its paths as it makes them."""
     return subprocess.Popen(
         [*IMAGEN, *args],
@@ -30,6 +30,7 @@ def start(*args: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        **options,
     )
 
 
@@ -153,9 +154,10 @@ def test_second_signal_cancels_what_is_running(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_make_one_batch(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
-    prompts.write_text("".join(f"prompt {n}\n" for n in range(8)))
-    args = (str(prompts), *SMALL, "--output-dir", str(tmp_path / "out"), "-p", "delay_ms=500")
-    first = start(*args)
+    prompts.write_text("".join(f"prompt {n}\n" for n in range(200)))
+    args = (str(prompts), *SMALL, "--output-dir", str(tmp_path / "out"))
+    # Its paths do not fit into the pipe: it can't end before they are read.
+    first = start(*args, pipesize=4096)
     read_lines(first, 1)
 
     second = start(*args)
@@ -163,5 +165,7 @@ def test_two_processes_do_not_make_one_batch(tmp_path: Path) -> None:
 
     assert second.returncode == 2
     assert "is being made by another process" in err
-    assert first.communicate(timeout=60)[0].count("\n") == 7
+    read_lines(first, 199)
+    first.communicate(timeout=60)
     assert first.returncode == 0
+    assert len(results(tmp_path / "out")) == 200

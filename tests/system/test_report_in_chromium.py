@@ -332,5 +332,6 @@ def test_four_hundred_cells_load_only_what_is_seen(tmp_path: Path, page: Page) -
     assert page.ask("document.querySelectorAll('.card').length") == 400
     assert 0 < len(requested(page)) < 300
     page.click(".list th:nth-child(2) button")
+    page.wait("document.querySelector('.list th:nth-child(2)[aria-sort]')")
     assert column(page, 2)[::20] == [str(seed) for seed in range(1, 21)]
     assert complaints(page) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,8 +14,8 @@ from comfy_stage import stage
 from imagen_comfyui.backend import ComfyBackend, Patience
 from imagen_comfyui.config import ComfyConfig
 from imagen_comfyui.testing import FakeComfyUI
-from imagen_core import Accepted, Event, Image, ImagenError, Request
-from imagen_core.testing import isolated_app
+from imagen_core import Accepted, Event, ImagenError, Request
+from imagen_core.testing import events, images, isolated_app, png
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     Make = Callable[..., ComfyBackend]
     Events = Generator[Event, None, None]
 
-__all__ = ["stage"]
+__all__ = ["events", "images", "png", "stage"]
 
 QUICK = Patience(poll=0.001, offline=0.3)
 
@@ -72,36 +71,6 @@ def ask() -> Callable[..., Request]:
         return Request(**{"id": str(uuid4()), "typed_prompt": given["prompt"], **given})
 
     return request
-
-
-@pytest.fixture
-def images() -> Callable[..., list[Image]]:
-    """The pictures that a backend makes of a Request."""
-
-    def made(backend: ComfyBackend, request: Request) -> list[Image]:
-        return [event for event in backend.generate(request) if isinstance(event, Image)]
-
-    return made
-
-
-@pytest.fixture
-def events() -> Callable[..., list[Event]]:
-    """Every Event of a Request."""
-
-    def all_events(backend: ComfyBackend, request: Request) -> list[Event]:
-        return list(backend.generate(request))
-
-    return all_events
-
-
-@pytest.fixture
-def png() -> bytes:
-    """A small picture."""
-    from PIL import Image as Pillow
-
-    file = BytesIO()
-    Pillow.new("RGB", (16, 16), "teal").save(file, "png")
-    return file.getvalue()
 
 
 @pytest.fixture

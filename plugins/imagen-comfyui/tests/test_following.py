@@ -42,7 +42,7 @@ def test_websocket_may_break_at_any_moment(
     server.wait_for(request.id, "held")
     server.drop_sockets(after=after)
     server.release()
-    thread.join(20)
+    thread.join(60)
 
     assert [type(event) for event in found if isinstance(event, Image | ImagenError)] == [Image]
     assert len(server.submits) == 1
@@ -58,7 +58,7 @@ def test_progress_goes_on_after_a_reconnect(make: Any, ask: Any, run_beside: Any
         server.wait_sockets(0)
         server.wait_sockets(1)
         server.release()
-        thread.join(20)
+        thread.join(60)
 
     steps = [e.step for e in found if isinstance(e, Progress) and e.step]
     assert steps[-1] == 8
@@ -75,20 +75,23 @@ def test_socket_that_an_old_one_silenced_is_opened_again(
     server.drop_sockets(late=True)
     server.wait_sockets(1)
     server.release()
-    thread.join(20)
+    thread.join(60)
 
     assert isinstance(found[-1], Image)
 
 
 def test_restart_in_the_middle_is_a_lost_prompt(
-    server: FakeComfyUI, make: Any, ask: Any, run_beside: Any
+    server: FakeComfyUI, make: Any, ask: Any, drive: Any, run_beside: Any
 ) -> None:
     request = ask()
     server.hold(step=1)
-    thread, found = run_beside(make().generate(request))
+    events = make(Patience(poll=0.001, offline=60)).generate(request)
+    # Without the reply to its prompt it would rightly send it again.
+    drive(events)
     server.wait_for(request.id, "held")
+    thread, found = run_beside(events)
     server.restart()
-    thread.join(20)
+    thread.join(60)
 
     assert isinstance(found[-1], UnavailableError)
     assert f"has lost the prompt {request.id}" in str(found[-1])
@@ -183,7 +186,7 @@ def test_loader_that_says_nothing_for_long_is_waited_for(
     thread, found = run_beside(make(timeout=60).generate(request))
     server.wait_for(request.id, "held")
     server.release()
-    thread.join(20)
+    thread.join(60)
 
     assert isinstance(found[-1], Image)
 

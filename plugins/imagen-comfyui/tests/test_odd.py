@@ -30,7 +30,7 @@ def test_reply_of_another_shape_is_an_error_of_imagens(
 ) -> None:
     server.fail(path, 200, body=shape.encode(), times=99)
     thread, found = run_beside(make().generate(ask()))
-    thread.join(20)
+    thread.join(60)
 
     # Lists of files only help to find a name; without them it is sent as it is.
     made = isinstance(found[-1], Image) and path == "GET /object_info"
@@ -63,7 +63,7 @@ def test_accepted_prompt_is_not_sent_again_because_of_an_odd_queue(
     server.wait_hung()
     server.fail("GET /queue", 200, body=b"[]", times=99)
     server.release()
-    thread.join(20)
+    thread.join(60)
 
     assert len(server.submits) == 1
     assert isinstance(found[-1], Image | ImagenError)
@@ -148,7 +148,7 @@ def test_picture_that_was_deleted_meanwhile_is_made_again(
     server.wait_for(request.id, "held")
     server.forget_output()
     server.release()
-    thread.join(20)
+    thread.join(60)
 
     assert isinstance(found[-1], Image)
     prefixes = [submit.graph["10"]["inputs"]["filename_prefix"] for submit in server.submits]

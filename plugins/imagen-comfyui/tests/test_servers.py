@@ -15,6 +15,7 @@ from imagen_core import (
     Image,
     Preview,
     RejectedError,
+    Request,
     UnavailableError,
 )
 from imagen_core.testing import isolated_app
@@ -22,8 +23,21 @@ from imagen_core.testing import isolated_app
 SLOW = Patience(poll=30)
 """Looks so rarely that the websocket alone tells what happens."""
 
+PATIENCE = 60.0
+"""Seconds for what only a real hang takes so long."""
 
 PEM = str(Path(__file__).parent / "transcripts" / "localhost.pem")
+
+
+def heard(server: FakeComfyUI, backend: ComfyBackend, request: Request, run_beside: Any) -> Any:
+    """Every Event of a run that goes on when its websocket is open, however late that is."""
+    server.hold(step=1)
+    thread, found = run_beside(backend.generate(request))
+    server.wait_for(request.id, "held")
+    server.wait_sockets(1)
+    server.release()
+    thread.join(PATIENCE)
+    return found
 
 
 def test_path_prefix(make: Any, ask: Any, images: Any) -> None:
@@ -41,12 +55,14 @@ def test_path_prefix(make: Any, ask: Any, images: Any) -> None:
         ("Bearer abc", "Bearer abc"),
     ],
 )
-def test_key_goes_with_every_request(ask: Any, key: str, header: str, tmp_path: Path) -> None:
+def test_key_goes_with_every_request(
+    ask: Any, run_beside: Any, key: str, header: str, tmp_path: Path
+) -> None:
     app = isolated_app(tmp_path, environment={"KEY": key})
     with FakeComfyUI(authorization=header, previews=True) as server:
         config = ComfyConfig(url=server.url, api_key_env="KEY")
         backend = ComfyBackend(config, app.context, patience=SLOW)
-        found = list(backend.generate(ask()))
+        found = heard(server, backend, ask(), run_beside)
 
     assert any(isinstance(event, Preview) for event in found)
     assert isinstance(found[-1], Image)
@@ -92,9 +108,9 @@ def certificate(monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     return PEM, PEM
 
 
-def test_https_and_wss(certificate: tuple[str, str], make: Any, ask: Any) -> None:
+def test_https_and_wss(certificate: tuple[str, str], make: Any, ask: Any, run_beside: Any) -> None:
     with FakeComfyUI(tls=certificate, previews=True) as server:
-        found = list(make(SLOW, url=server.url).generate(ask()))
+        found = heard(server, make(SLOW, url=server.url), ask(), run_beside)
 
     assert any(isinstance(event, Preview) for event in found)
     assert isinstance(found[-1], Image)

@@ -97,7 +97,7 @@ def test_lost_reply_that_can_not_be_looked_up_names_the_prompt(
     server.wait_hung()
     server.fail("GET /queue", 503, times=99)
     server.release()
-    thread.join(20)
+    thread.join(60)
 
     assert isinstance(found[-1], UnavailableError)
     assert f"it may still make the prompt {request.id}" in found[-1].hint

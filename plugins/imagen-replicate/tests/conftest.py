@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
-from imagen_core import Event, Image, Request
-from imagen_core.testing import isolated_app
+from imagen_core import Request
+from imagen_core.testing import events, images, isolated_app, png
 from imagen_replicate.backend import ReplicateBackend
 from imagen_replicate.config import ReplicateConfig
 from imagen_replicate.patience import Patience
 from imagen_replicate.testing import FakeReplicate
+from replicate_transcripts import SCHNELL, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     Make = Callable[..., ReplicateBackend]
 
-SCHNELL = "black-forest-labs/flux-schnell"
+__all__ = ["events", "images", "png"]
+
 QUICK = Patience(look=0.01, seldom=0.05, apart=0.05, again=0.01, late=1.5, closing=4.0)
 
 
@@ -30,6 +32,13 @@ QUICK = Patience(look=0.01, seldom=0.05, apart=0.05, again=0.01, late=1.5, closi
 def server() -> Iterator[FakeReplicate]:
     with FakeReplicate() as fake:
         yield fake
+
+
+@pytest.fixture
+def web(server: FakeReplicate) -> Iterator[httpx.Client]:
+    """A client of the server, which shows the token."""
+    with open_client(server) as client:
+        yield client
 
 
 @pytest.fixture
@@ -69,36 +78,6 @@ def ask() -> Callable[..., Request]:
         return Request(**{"id": str(uuid4()), "typed_prompt": given["prompt"], **given})
 
     return request
-
-
-@pytest.fixture
-def images() -> Callable[..., list[Image]]:
-    """The pictures that a backend makes of a Request."""
-
-    def made(backend: ReplicateBackend, request: Request) -> list[Image]:
-        return [event for event in backend.generate(request) if isinstance(event, Image)]
-
-    return made
-
-
-@pytest.fixture
-def events() -> Callable[..., list[Event]]:
-    """Every Event of a Request."""
-
-    def all_events(backend: ReplicateBackend, request: Request) -> list[Event]:
-        return list(backend.generate(request))
-
-    return all_events
-
-
-@pytest.fixture
-def png() -> bytes:
-    """A small picture."""
-    from PIL import Image as Pillow
-
-    file = BytesIO()
-    Pillow.new("RGB", (16, 16), "teal").save(file, "png")
-    return file.getvalue()
 
 
 @pytest.fixture

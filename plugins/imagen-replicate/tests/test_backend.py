@@ -1,36 +1,29 @@
-"""What the backend says of itself, what it sends, and what it keeps of a picture."""
+"""What the backend says of itself, what it sends, and what it refuses."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from imagen_core import (
-    Cost,
     CredentialsError,
-    ImagenError,
-    RejectedError,
-    Remark,
     Status,
-    UnavailableError,
     UsageError,
 )
 from imagen_core.testing import isolated_app
 from imagen_replicate.backend import ReplicateBackend
 from imagen_replicate.config import ReplicateConfig
-from replicate_fixtures import image_of, until_failure
+from replicate_fixtures import image_of
+from replicate_transcripts import DEV, PRO
 
 if TYPE_CHECKING:
     from imagen_replicate.testing import FakeReplicate
 
-PRO = "black-forest-labs/flux-1.1-pro"
-DEV = "black-forest-labs/flux-dev"
 LORA = "black-forest-labs/flux-dev-lora"
 
 
@@ -315,232 +308,3 @@ def test_cost_of_a_model_that_nobody_knows_is_unknown(make: Any, ask: Any) -> No
     assert list(backend.remarks(ask())) == [
         "what somebody/something takes and costs is not known here: Replicate will judge"
     ]
-
-
-# What is kept
-
-
-def test_metadata_has_all_that_there_is_to_tell(
-    server: FakeReplicate, make: Any, ask: Any, images: Any
-) -> None:
-    [image] = images(make(), ask(width=1536, height=768, steps=2))
-
-    [made] = server.predictions
-    about = dict(image.metadata)
-    assert about.pop("predict_time") >= 0
-    assert about == {
-        "model": "black-forest-labs/flux-schnell",
-        "version": None,
-        "prediction_id": made.id,
-        "seed_used": 7,
-        "seed_is_exact": False,
-        "asked_size": "1536x768",
-        "inputs": {
-            "num_inference_steps": 2,
-            "aspect_ratio": "16:9",
-            "megapixels": "1",
-            "output_format": "png",
-        },
-        "steps": 2,
-        "cost_usd_estimate": 0.003,
-        "cost_basis": "0.003 USD an image (replicate.com/pricing, 2026-10-07)",
-        "price_date": "2026-10-07",
-        "width": 1344,
-        "height": 768,
-    }
-
-
-def test_picture_of_another_size_is_told(make: Any, ask: Any, events: Any) -> None:
-    happened = events(make(), ask(width=1536, height=768))
-
-    assert Remark(text="asked for 1536x768, the picture is 1344x768") in happened
-
-
-def test_picture_of_the_size_is_not_remarked(make: Any, ask: Any, events: Any) -> None:
-    happened = events(make(), ask(width=1152, height=896))
-
-    assert [event for event in happened if isinstance(event, Remark)] == []
-
-
-def test_exact_seed_is_said_so(make: Any, ask: Any, images: Any) -> None:
-    [image] = images(make(params={"go_fast": False}), ask())
-
-    assert image.metadata["seed_is_exact"] is True
-
-
-def test_seed_that_was_drawn_there_is_known_by_the_logs(make: Any, ask: Any, images: Any) -> None:
-    [image] = images(make(model="google/nano-banana"), ask())
-
-    assert image.seed == image.metadata["seed_used"]
-
-
-def test_sidecar_has_the_digest_of_the_typed_prompt_and_the_cost(
-    configured: Any, imagen: Any, tmp_path: Path
-) -> None:
-    configured()
-
-    imagen("generate", "a cat", "--output", str(tmp_path / "x.png"))
-
-    sidecar = json.loads((tmp_path / "x.png.json").read_text())
-    assert sidecar["prompt_hash"] == sha256(b"a cat").hexdigest()
-    assert (sidecar["cost_usd_estimate"], sidecar["model"]) == (
-        0.003,
-        "black-forest-labs/flux-schnell",
-    )
-    assert sidecar["remote_id"] == sidecar["metadata"]["prediction_id"]
-
-
-def test_run_that_failed_has_no_cost_made_up(
-    configured: Any, imagen: Any, server: FakeReplicate
-) -> None:
-    configured()
-    server.fail_with("Invalid image")
-
-    done = imagen("generate", "a cat")
-    [row] = imagen("usage", "--all", "--raw", "--json").json()[0]["rows"]
-
-    assert done.exit_code == 4
-    assert row["cost_usd_estimate"] is None
-
-
-# A model that only Replicate knows
-
-
-def tiny(server: FakeReplicate, **block: Any) -> dict[str, Any]:
-    return {"model": f"lab/tiny:{server.version_of('lab/tiny')}", **block}
-
-
-def test_unknown_model_is_read_from_replicate_once(
-    server: FakeReplicate, make: Any, ask: Any, images: Any
-) -> None:
-    images(make(**tiny(server)), ask(width=512, height=384, steps=5))
-    images(make(**tiny(server)), ask(seed=8))
-
-    described = [r for r in server.requests if "/versions/" in r.path]
-    assert len(described) == 1
-    first = json.loads(server.creates[0].body)["input"]
-    assert (first["width"], first["height"], first["num_inference_steps"]) == (512, 384, 5)
-
-
-def test_unknown_model_is_known_the_next_time(
-    server: FakeReplicate, make: Any, ask: Any, images: Any
-) -> None:
-    images(make(**tiny(server)), ask())
-
-    about = make(**tiny(server)).about
-
-    assert about.honours == {"size", "seed", "steps"}
-    assert [param.name for param in about.params if param.listed] == ["scheduler"]
-
-
-def test_parameter_of_an_unknown_model_is_judged_by_its_schema(
-    server: FakeReplicate, make: Any, ask: Any
-) -> None:
-    _, error = until_failure(make(**tiny(server)).generate(ask(params={"scheduller": "DDIM"})))
-
-    assert str(error).endswith("has no input 'scheduller'")
-    assert error.hint == "did you mean 'scheduler'?"
-    assert server.creates == []
-
-
-def test_cost_of_an_unknown_model_is_none(
-    server: FakeReplicate, make: Any, ask: Any, events: Any
-) -> None:
-    happened = events(make(**tiny(server)), ask())
-
-    assert [event for event in happened if isinstance(event, Cost)] == []
-    [image] = [event for event in happened if hasattr(event, "metadata")]
-    assert image.metadata["cost_usd_estimate"] is None
-
-
-def test_second_on_known_hardware_has_its_price(
-    server: FakeReplicate, make: Any, ask: Any, events: Any
-) -> None:
-    happened = events(make(**tiny(server, hardware="l40s")), ask())
-
-    [cost] = [event for event in happened if isinstance(event, Cost)]
-    [image] = [event for event in happened if hasattr(event, "metadata")]
-    assert cost.usd == pytest.approx(image.metadata["predict_time"] * 0.000975, abs=1e-6)
-    assert "a second" in cost.basis
-
-
-def test_run_time_is_asked_for_where_the_price_depends_on_it(
-    server: FakeReplicate, make: Any, ask: Any, events: Any
-) -> None:
-    server.files_ready_early(True)
-
-    happened = events(make(**tiny(server, hardware="l40s")), ask())
-
-    assert [type(event) for event in happened if isinstance(event, Cost)] == [Cost]
-
-
-def test_model_whose_schema_cannot_be_read_is_told(
-    server: FakeReplicate, make: Any, ask: Any
-) -> None:
-    server.refuse("model", 200, body={"latest_version": {"openapi_schema": []}})
-
-    _, error = until_failure(make(model="somebody/something").generate(ask()))
-
-    assert isinstance(error, RejectedError)
-    assert "does not say what it takes" in str(error)
-
-
-def test_model_that_is_partly_known_is_asked_for_and_does_not_need_the_answer(
-    server: FakeReplicate, make: Any, ask: Any, images: Any
-) -> None:
-    server.models["black-forest-labs/flux-2-klein-4b"] = {
-        "official": True,
-        "schema": {
-            "prompt": {"type": "string"},
-            "aspect_ratio": {"type": "string", "enum": ["1:1", "16:9"]},
-            "output_megapixels": {"type": "string"},
-            "seed": {"type": "integer"},
-            "output_format": {"type": "string", "enum": ["png", "jpg"]},
-        },
-    }
-    server.refuse("model", 503, body={"detail": "x"}, times=9)
-
-    assert len(images(make(model="black-forest-labs/flux-2-klein-4b"), ask())) == 1
-
-
-def test_schema_is_forgotten_when_an_input_is_refused(
-    server: FakeReplicate, make: Any, ask: Any, context: Any
-) -> None:
-    make().probe()
-    [kept] = Path(context.paths.cache).glob("replicate/*.json")
-    server.refuse("create", 422, body={"detail": "- input.go: x", "status": 422})
-
-    _, error = until_failure(make().generate(ask()))
-
-    assert "refuses the input" in str(error)
-    assert not kept.exists()
-
-
-def test_kept_schema_that_is_broken_does_no_harm(
-    make: Any, ask: Any, images: Any, context: Any
-) -> None:
-    folder = Path(context.paths.cache) / "replicate"
-    folder.mkdir(parents=True)
-    (folder / "black-forest-labs--flux-schnell.json").write_bytes(b"{")
-
-    assert len(images(make(), ask())) == 1
-
-
-def test_cache_that_cannot_be_written_does_no_harm(
-    server: FakeReplicate, make: Any, ask: Any, images: Any, context: Any
-) -> None:
-    Path(context.paths.cache).write_text("no folder")
-
-    assert len(images(make(**tiny(server)), ask())) == 1
-
-
-@pytest.mark.parametrize("kind", [UnavailableError, ImagenError])
-def test_unknown_model_that_cannot_be_asked_for_is_unavailable(
-    server: FakeReplicate, make: Any, ask: Any, kind: type[ImagenError]
-) -> None:
-    server.refuse("model", 503, body={"detail": "x"}, times=9)
-
-    _, error = until_failure(make(model="somebody/something").generate(ask()))
-
-    assert isinstance(error, kind)
-    assert server.creates == []

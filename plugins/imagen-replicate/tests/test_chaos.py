@@ -19,6 +19,7 @@ import imagen_replicate
 from imagen_core import ImagenError, Options, Request, Run
 from imagen_core.testing import isolated_app
 from imagen_replicate.testing import FakeReplicate
+from replicate_fixtures import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -229,16 +230,6 @@ def unaccounted(chaos: Chaos) -> Iterator[str]:
             yield f"{one.id} of '{prompt}'"
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what a server does in its own time."""
-    waiting = threading.Event()
-    for _ in range(1000):
-        if holds():
-            return
-        waiting.wait(0.01)
-    raise TimeoutError
-
-
 @pytest.fixture
 def app(tmp_path: Path, server: FakeReplicate, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     """imagen with an instance of each model."""
@@ -312,8 +303,8 @@ def test_prediction_that_is_on_its_way_to_another_is_not_adopted_at_the_second_l
     second.start()
     server.wait_predictions(1)
     server.release()
-    first.join(20)
-    second.join(20)
+    first.join(60)
+    second.join(60)
 
     ids = [image.metadata["prediction_id"] for image in made]
     assert ids == [one.id for one in server.predictions]

@@ -370,7 +370,7 @@ def test_turns_are_spaced_after_a_refusal() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert sorted(taken) == [0, 1]
     assert next(pace.turn("x"), None) is not None

@@ -18,9 +18,9 @@ from imagen_core import (
 )
 from imagen_replicate.testing import FakeReplicate
 from replicate_fixtures import PAGE, image_of, until
+from replicate_transcripts import PRO
 
 THROTTLED = {"detail": "Request was throttled. Expected available in 0 second.", "retry_after": 0}
-PRO = "black-forest-labs/flux-1.1-pro"
 
 
 def sent(server: FakeReplicate) -> list[dict[str, Any]]:
@@ -358,7 +358,7 @@ def test_equal_requests_at_once_each_get_their_own(
     until(lambda: len(server.predictions) == 4)
     server.release()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
     assert len({image.metadata["prediction_id"] for image in made}) == 4
     assert server.bills == 4

@@ -12,6 +12,7 @@ import pytest
 
 from imagen_replicate.testing import FakeReplicate
 from replicate_transcripts import (
+    DEV,
     SCHNELL,
     create,
     create_tiny,
@@ -19,21 +20,6 @@ from replicate_transcripts import (
     finish,
     open_client,
 )
-
-DEV = "black-forest-labs/flux-dev"
-BANANA = "google/nano-banana"
-
-
-@pytest.fixture
-def server():
-    with FakeReplicate() as fake:
-        yield fake
-
-
-@pytest.fixture
-def web(server):
-    with open_client(server) as client:
-        yield client
 
 
 def test_token_may_come_in_either_form(server, web):

@@ -17,18 +17,6 @@ GETS = {
 HURRY = httpx.Timeout(0.1)
 
 
-@pytest.fixture
-def server():
-    with FakeReplicate() as fake:
-        yield fake
-
-
-@pytest.fixture
-def web(server):
-    with open_client(server) as client:
-        yield client
-
-
 def test_failed_prediction_tells_why_and_costs_nothing(server, web):
     server.fail_with("CUDA out of memory", times=2, logs="loading")
 

@@ -5,22 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from imagen_replicate.testing import FakeReplicate
-from replicate_transcripts import SCHNELL, TINY, create, fetch, open_client
-
-BANANA = "google/nano-banana"
-
-
-@pytest.fixture
-def server():
-    with FakeReplicate() as fake:
-        yield fake
-
-
-@pytest.fixture
-def web(server):
-    with open_client(server) as client:
-        yield client
+from replicate_transcripts import BANANA, SCHNELL, TINY, create, fetch
 
 
 def fields(reply):

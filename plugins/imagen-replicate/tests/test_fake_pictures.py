@@ -6,21 +6,7 @@ import pytest
 from PIL import Image
 
 from imagen_replicate.testing import FakeReplicate
-from replicate_transcripts import PRO, SCHNELL, create_tiny, fetch, finish, open_client
-
-BANANA = "google/nano-banana"
-
-
-@pytest.fixture
-def server():
-    with FakeReplicate() as fake:
-        yield fake
-
-
-@pytest.fixture
-def web(server):
-    with open_client(server) as client:
-        yield client
+from replicate_transcripts import BANANA, PRO, SCHNELL, create_tiny, fetch, finish, open_client
 
 
 def picture(url):

@@ -5,7 +5,6 @@ import re
 import httpx
 import pytest
 
-from imagen_replicate.testing import FakeReplicate
 from replicate_transcripts import (
     PRO,
     REPLIES,
@@ -13,7 +12,6 @@ from replicate_transcripts import (
     comparable,
     expected,
     fetch,
-    open_client,
 )
 
 VENDOR = {
@@ -241,18 +239,6 @@ SITUATIONS = {
 }
 UNSAID = {"14": {"started_at"}, "15": {"started_at"}}
 """Keys of a reply that its transcript leaves out, although the prediction was started."""
-
-
-@pytest.fixture
-def server():
-    with FakeReplicate() as fake:
-        yield fake
-
-
-@pytest.fixture
-def web(server):
-    with open_client(server) as client:
-        yield client
 
 
 def test_every_transcript_has_its_case():

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen_core import App, CredentialsError, UsageError, json_option, pass_app
+from imagen_core import (
+    App,
+    CredentialsError,
+    ImagenError,
+    UsageError,
+    config_option,
+    json_option,
+    pass_app,
+)
 from imagen_supabase import scripts
 from imagen_supabase.postgres import VARIABLE, WHERE
 
@@ -48,6 +56,25 @@ def migrate(
         _tell_status(app, url)
     else:
         _apply(app, url)
+
+
+@supabase.command("check", help="Look at all that the project needs, and say how to mend it.")
+@json_option("Print one JSON object a finding.")
+@config_option
+@pass_app
+def check(app: App) -> None:
+    """Tell each thing as it is looked at; exit code 1 if something is wrong."""
+    from imagen_supabase.checking import findings
+
+    wrong = 0
+    for found in findings(app.context):
+        wrong += found.state == "wrong"
+        if app.console.as_json:
+            app.console.json(found._asdict())
+        else:
+            app.console.line(f"{found.state:7}  {found.name}: {found.text}")
+    if wrong:
+        raise click.exceptions.Exit(ImagenError.exit_code)
 
 
 def _url(app: App, given: str | None) -> str:

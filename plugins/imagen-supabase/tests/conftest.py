@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import supabase_programs
+from supabase_machine import Machine
 from supabase_servers import Cluster
+from supabase_storage import ProjectGateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 PROGRAMS = {
     "system": supabase_programs.system_postgresql,
@@ -52,3 +55,30 @@ def database(cluster: Any) -> Iterator[Any]:
 def project(cluster: Any) -> Any:
     """A migrated project with its PostgREST, shared by all tests: a test takes new owners."""
     return cluster.project()
+
+
+@pytest.fixture
+def gateway(project: Any) -> Iterator[Any]:
+    """The one address of that project, where faults can be asked for; new for each test."""
+    with ProjectGateway(project) as found:
+        yield found
+
+
+@pytest.fixture
+def cloud_environment(gateway: Any) -> dict[str, str]:
+    """What imagen needs in its environment to use that project."""
+    return {"SUPABASE_URL": gateway.url, "SUPABASE_SERVICE_KEY": gateway.service_key}
+
+
+@pytest.fixture
+def machine(
+    imagen: Any,
+    imagen_home: Path,
+    gateway: Any,
+    cloud_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
+    """A machine whose pictures go to that project."""
+    for name, value in cloud_environment.items():
+        monkeypatch.setenv(name, value)
+    return Machine(imagen, imagen_home, gateway)

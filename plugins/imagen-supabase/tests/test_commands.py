@@ -97,7 +97,7 @@ def test_programs_are_told_of_each(migrate: Any, database: Any) -> None:
     assert [one["migration"] for one in first] == NAMES
     assert {one["applied"] for one in first} == {True}
     assert [one["changed"] for one in first] == [False] * len(NAMES)
-    assert [len(one["remarks"]) for one in first] == [0, 0, 0, 2, 0]
+    assert [len(one["remarks"]) for one in first] == [0, 0, 0, 2, 0, 0]
     assert second == [{**one, "applied": False, "remarks": []} for one in first]
 
 
@@ -137,7 +137,7 @@ def test_status_tells_what_is_applied_changed_and_unknown(migrate: Any, database
     done = migrate("--status", url=database.url())
 
     states = [line.split("\t")[1] for line in done.out.splitlines()[1:]]
-    assert states == ["applied", "changed", "applied", "applied", "applied", "unknown"]
+    assert states == ["applied", "changed", *["applied"] * (len(NAMES) - 2), "unknown"]
     assert done.out.endswith("0099_later\tunknown\t2030-01-01 00:00:00 UTC\n")
     assert [line.split(":")[1] for line in done.err.splitlines()] == [" changed", " unknown"]
 

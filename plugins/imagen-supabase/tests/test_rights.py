@@ -25,6 +25,7 @@ USAGE = [
     *("backend", "caller", "cost_usd_estimate", "created_at", "id", "latency_ms", "model"),
     *("prompt_hash", "seed"),
 ]
+DAILY = ["backend", "caller", "cost_usd", "count", "day", "latency_ms", "model", "unknown"]
 
 
 def columns(right: str, table: str, names: list[str]) -> list[str]:
@@ -44,6 +45,7 @@ ALLOWED = {
         *columns("SELECT", "imagen.images", IMAGES),
         *columns("SELECT", "imagen.schema_migrations", HISTORY),
         *columns("SELECT", "mai.imagen_usage", USAGE),
+        *columns("SELECT", "mai.imagen_usage_daily", DAILY),
         *columns("UPDATE", "imagen.images", IMAGES),
         "schema USAGE imagen",
         "schema USAGE mai",
@@ -101,6 +103,7 @@ def test_tables_are_these(project: Any) -> None:
         "imagen.images": IMAGES,
         "imagen.schema_migrations": HISTORY,
         "mai.imagen_usage": USAGE,
+        "mai.imagen_usage_daily": DAILY,
     }
 
 

@@ -26,6 +26,7 @@ NAMES = [
     "0003_imagen_storage_policies",
     "0004_imagen_pgrst_expose",
     "0005_mai_usage",
+    "0006_mai_usage_daily",
 ]
 
 

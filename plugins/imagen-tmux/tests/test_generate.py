@@ -240,8 +240,9 @@ def test_a_configuration_is_checked(
         return done.exit_code, done.err
 
     monkeypatch.setenv("PATH", os.defpath)
-    assert said("{protocol: kitty}") == (0, f"imagen: {file} is fine\n")
-    assert said('{command: [tmux-img, --hold, "{path}"]}')[0] == 0
+    for fine in ("{protocol: kitty}", '{command: [tmux-img, --hold, "{path}"]}'):
+        code, err = said(fine)
+        assert (code, "tmux" in err, f"imagen: {file} is fine\n" in err) == (0, False, True)
     assert "tmux.protocol: expected one of auto, kitty, sixel" in said("{protocol: jpeg}")[1]
     assert "tmux.commnd: unknown key" in said("{commnd: [a]}")[1]
     assert "none of its arguments has {path} in it" in said("{command: [tmux-img]}")[1]

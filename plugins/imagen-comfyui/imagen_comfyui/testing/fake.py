@@ -131,7 +131,7 @@ class FakeComfyUI(Faults):
         """Tells when the history entry was written, in the time of `time.monotonic()`."""
         return self._engine.finished_at[prompt_id]
 
-    def wait_for(self, prompt_id: str, state: str, seconds: float = 10) -> None:
+    def wait_for(self, prompt_id: str, state: str, seconds: float = 60) -> None:
         """Waits for a state of a prompt, or for `held`, which it is while it stops at a point."""
         self._wait(
             lambda: state == ("held" if self._is_held(prompt_id, state) else self.state(prompt_id)),
@@ -139,7 +139,7 @@ class FakeComfyUI(Faults):
             what=f"{prompt_id} did not become {state}",
         )
 
-    def wait_sockets(self, count: int, seconds: float = 10) -> None:
+    def wait_sockets(self, count: int, seconds: float = 60) -> None:
         """Waits until so many websockets are open."""
         self._wait(lambda: self.sockets == count, seconds, what=f"not {count} websockets")
 

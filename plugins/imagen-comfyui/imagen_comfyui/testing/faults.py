@@ -156,7 +156,7 @@ class Faults:
         with self._site.lock:
             self._site.script.gates.append(Gate(END, 0))
 
-    def wait_hung(self, seconds: float = 10) -> None:
+    def wait_hung(self, seconds: float = 60) -> None:
         """Waits until a request hangs."""
         self._wait(lambda: bool(self._site.script.hung), seconds, what="no request hangs")
 

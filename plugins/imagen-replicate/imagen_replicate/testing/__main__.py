@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
-import sys
-import threading
 
+from imagen_core.testing import serve
 from imagen_replicate.testing.fake import TOKEN, FakeReplicate
 
 
 def main() -> None:
     """Runs the server, and prints where it listens."""
-    options = _parser().parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt), FakeReplicate(**vars(options)) as server:
-        sys.stdout.write(f"{server.url}\n")
-        sys.stdout.flush()
-        threading.Event().wait()
+    serve(FakeReplicate(**vars(_parser().parse_args())))
 
 
 def _parser() -> argparse.ArgumentParser:

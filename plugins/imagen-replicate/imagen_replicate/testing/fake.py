@@ -118,7 +118,7 @@ class FakeReplicate(Faults):
         """Tells when a prediction ended, in the time of `time.monotonic()`."""
         return self._engine.finished_at[prediction_id]
 
-    def wait_for(self, prediction_id: str, status: str, seconds: float = 10) -> None:
+    def wait_for(self, prediction_id: str, status: str, seconds: float = 60) -> None:
         """Waits until a prediction has a status."""
         with self._site.lock:
             one = self._engine.find(prediction_id)
@@ -126,7 +126,7 @@ class FakeReplicate(Faults):
             if one.status != status:
                 raise TimeoutError(f"{prediction_id} is {one.status} and did not become {status}")
 
-    def wait_predictions(self, count: int, seconds: float = 10) -> None:
+    def wait_predictions(self, count: int, seconds: float = 60) -> None:
         """Waits until there are so many predictions, whatever became of them."""
         with self._site.lock:
             if not self._site.lock.wait_for(lambda: len(self.predictions) >= count, seconds):

@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 
 SCHNELL = "black-forest-labs/flux-schnell"
+DEV = "black-forest-labs/flux-dev"
 PRO = "black-forest-labs/flux-1.1-pro"
+BANANA = "google/nano-banana"
 TINY = "lab/tiny"
 FOLDER = Path(__file__).parent.parent / "transcripts"
 REPLIES = {one["name"][:2]: one for one in json.loads((FOLDER / "replies.json").read_text("utf-8"))}

@@ -1,0 +1,223 @@
+"""The one way to a Supabase project: its bucket and its tables, with every fault as ours."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote, urlsplit
+
+from imagen_core import UnavailableError, http
+from imagen_supabase.config import needed_credentials
+from imagen_supabase.problems import Asker, BusyError, ConflictError, odd, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from imagen_core import Context, ImagenError
+    from imagen_supabase.config import Credentials
+
+T = TypeVar("T")
+
+BUCKET = "imagen-generated"
+CONNECT_SECONDS = 5.0
+WAITS = (0.5, 1.5)
+"""How long to wait before each further try, after a 5xx or a fault of the connection."""
+OUTAGE_SECONDS = 30.0
+"""So long nobody asks again for what was out of reach, so that a batch need not wait each time."""
+PAGE = 1000
+
+
+class Table(NamedTuple):
+    """A table of a schema."""
+
+    schema: str
+    name: str
+
+
+IMAGES = Table("imagen", "images")
+USAGE = Table("mai", "imagen_usage")
+DAILY = Table("mai", "imagen_usage_daily")
+MIGRATIONS = Table("imagen", "schema_migrations")
+
+
+@contextmanager
+def connect(context: Context) -> Iterator[Project]:
+    """The project that is configured. Nobody is asked yet; use it with `Context.once`."""
+    import httpx
+
+    found = needed_credentials(context)
+    seconds = context.settings("supabase").timeout
+    timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
+    with http.open_client(timeout=timeout) as client:
+        yield Project(found, client)
+
+
+class Project:
+    """A Supabase project. Several threads may share one.
+
+    What is sent twice here does no harm: an object is made without replacing, a row under an id.
+    """
+
+    def __init__(self, credentials: Credentials, client: httpx.Client) -> None:
+        from supabase import ClientOptions, create_client
+
+        self.url = credentials.url
+        self.who = f"Supabase at {urlsplit(credentials.url).netloc}"
+        key = credentials.key.reveal()
+        self._asker = Asker(self.who, credentials.variable, key)
+        self._last = threading.local()
+        self._outages: dict[str, tuple[float, ImagenError]] = {}
+        client.event_hooks["response"].append(self._note)
+        self._supabase = create_client(
+            credentials.url,
+            key,
+            ClientOptions(
+                httpx_client=client,
+                postgrest_client_retry=False,
+                auto_refresh_token=False,
+                persist_session=False,
+            ),
+        )
+
+    @property
+    def _bucket(self) -> Any:
+        return self._supabase.storage.from_(BUCKET)
+
+    def object_url(self, place: str) -> str:
+        """The address of an object, which opens with the key or for its owner alone."""
+        return f"{self.url}/storage/v1/object/{BUCKET}/{quote(place)}"
+
+    def upload(self, place: str, data: bytes, *, mime: str, digest: str) -> bool:
+        """Make an object, unless there is one of that name: then False."""
+        options = {
+            "content-type": mime,
+            "cache-control": "31536000",
+            "upsert": "false",
+            "metadata": {"sha256": digest},
+        }
+        try:
+            self._ask("storage", lambda: self._bucket.upload(place, data, options))
+        except ConflictError:
+            return False
+        return True
+
+    def digest(self, place: str) -> str:
+        """The sha256 of an object."""
+        found = self._ask("storage", lambda: self._bucket.info(place))
+        kept = found.get("metadata") if isinstance(found, dict) else None
+        if isinstance(kept, dict) and isinstance(kept.get("sha256"), str):
+            return str(kept["sha256"])
+        data: bytes = self._ask("storage", lambda: self._bucket.download(place))
+        return sha256(data).hexdigest()
+
+    def signed_url(self, place: str, seconds: int) -> str:
+        """An address that opens for anybody, for so long."""
+        found = self._ask("storage", lambda: self._bucket.create_signed_url(place, seconds))
+        return str(found["signedURL"])
+
+    def names(self, folder: str) -> set[str]:
+        """The objects in a folder of the bucket, with the folder in their names."""
+        found: set[str] = set()
+        offset = 0
+        while page := self._listed(folder, offset):
+            found |= {f"{folder}/{entry['name']}" for entry in page if entry.get("id")}
+            offset += len(page)
+        return found
+
+    def _listed(self, folder: str, offset: int) -> list[dict[str, Any]]:
+        options = {"limit": PAGE, "offset": offset}
+        page = self._ask("storage", lambda: self._bucket.list(folder, options))
+        return self._rows(page)
+
+    def bucket(self) -> Any:
+        """What there is to say of the bucket: `public`, `allowed_mime_types`, `file_size_limit`."""
+        return self._ask("storage", lambda: self._supabase.storage.get_bucket(BUCKET))
+
+    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows, but for those whose ids are there: these stay as they are."""
+        from postgrest.types import ReturnMethod
+
+        query = self._table(table).upsert(
+            list(rows), on_conflict="id", ignore_duplicates=True, returning=ReturnMethod.minimal
+        )
+        self._rows(self._ask("database", query.execute).data)
+
+    def select(
+        self, table: Table, columns: str, *, order: str = "id", **conditions: str
+    ) -> Iterator[dict[str, Any]]:
+        """Rows in the order of these columns, page by page: a server gives so many at most.
+
+        `conditions` are by column, as PostgREST writes them: `sha256="eq.…"`.
+        """
+        number, total = 0, 1
+        while number < total:
+            query = self._table(table).select(columns, count="exact")
+            for column, condition in conditions.items():
+                operator, _, value = condition.partition(".")
+                query = query.filter(column, operator, value)
+            for column in order.split(","):
+                query = query.order(column)
+            reply = self._ask("database", query.range(number, number + PAGE - 1).execute)
+            rows = self._rows(reply.data)
+            yield from rows
+            number += len(rows)
+            total = (reply.count or 0) if rows else 0
+
+    def _table(self, table: Table) -> Any:
+        return self._supabase.schema(table.schema).table(table.name)
+
+    def _rows(self, data: Any) -> list[dict[str, Any]]:
+        """What should be rows: a page with status 200 is none."""
+        if not isinstance(data, list):
+            raise odd(self._asker)
+        return data
+
+    def _ask(self, service: str, call: Callable[[], T]) -> T:
+        """Do it, again after a passing fault; raises one of our errors."""
+        until, problem = self._outages.get(service, (0.0, None))
+        if problem and time.monotonic() < until:
+            raise problem
+        for wait in (*WAITS, 0.0):
+            try:
+                return self._called(call)
+            except BusyError:
+                raise
+            except UnavailableError as error:
+                problem = error
+            time.sleep(wait)
+        assert problem is not None
+        self._outages[service] = (time.monotonic() + OUTAGE_SECONDS, problem)
+        raise problem
+
+    def _called(self, call: Callable[[], T]) -> T:
+        import httpx
+        from postgrest.exceptions import APIError
+        from storage3.utils import StorageException
+
+        self._last.status = 0
+        sent_at = datetime.now(UTC)
+        try:
+            return call()
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            httpx.StreamError,
+            APIError,
+            StorageException,
+            ValueError,
+            TypeError,
+            LookupError,
+        ) as error:
+            problem = translated(error, self._asker, status=self._last.status, sent_at=sent_at)
+        # Outside of the handler: the library's own words may hold the row, and so the prompt.
+        raise problem
+
+    def _note(self, response: httpx.Response) -> None:
+        self._last.status = response.status_code

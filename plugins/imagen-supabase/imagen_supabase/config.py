@@ -1,0 +1,138 @@
+"""The block `supabase:`, the credentials in the environment, and whose pictures they are."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from imagen_core import ConfigError, CredentialsError, ImagenError, told
+
+if TYPE_CHECKING:
+    from imagen_core import Context, Secret
+
+URL = "SUPABASE_URL"
+KEY = "SUPABASE_SERVICE_KEY"
+KEYS = (KEY, "MAI_SUPABASE_KEY")
+"""The variables that may hold the key; the first one that is set counts."""
+SWITCH = "cloud_sync"
+WHERE = "URL and service key are in the project's dashboard, under Project Settings, API"
+LOOK_UP = "it is the id of your user: select id, email from auth.users"
+PUBLISHED = ("anon", "authenticated")
+"""Roles whose keys are for web pages."""
+
+
+class SupabaseConfig(Struct, frozen=True, kw_only=True):
+    """The project, as far as it is no secret. `timeout`: seconds for each request."""
+
+    url: str = ""
+    timeout: Annotated[float, Meta(gt=0, le=3600)] = 30
+
+
+class Credentials(NamedTuple):
+    """Where the project is, and the key that opens it; `variable` holds the key."""
+
+    url: str
+    key: Secret
+    variable: str
+
+
+def credentials(context: Context) -> Credentials | None:
+    """What is set of them; None if nothing is, a CredentialsError if only a half is."""
+    url = context.environment.get(URL, "").strip() or context.settings("supabase").url
+    found = ((variable, context.secret(variable)) for variable in KEYS)
+    variable, key = next(((name, secret) for name, secret in found if secret), (KEY, None))
+    if not url and key is None:
+        return None
+    if not url:
+        raise CredentialsError(f"${variable} is set and ${URL} is not", hint=WHERE)
+    if key is None:
+        raise CredentialsError(f"{URL} is set and ${KEY} is not", hint=WHERE)
+    _check_key(key, variable)
+    return Credentials(_project(url), key, variable)
+
+
+def needed_credentials(context: Context) -> Credentials:
+    """The credentials, for those who can do nothing without."""
+    if found := credentials(context):
+        return found
+    raise CredentialsError(
+        f"no Supabase project is configured: ${URL} and ${KEY} are not set", hint=WHERE
+    )
+
+
+def owner(context: Context) -> str:
+    """The id of the user who is to see the pictures."""
+    if not context.owner_user_id:
+        raise ConfigError("owner_user_id is empty: no picture is synced", hint=LOOK_UP)
+    try:
+        return str(UUID(context.owner_user_id))
+    except ValueError:
+        raise ConfigError(
+            f"owner_user_id is no UUID, but '{context.owner_user_id}': no picture is synced",
+            hint=LOOK_UP,
+        ) from None
+
+
+def auto(context: Context) -> tuple[bool, str]:
+    """Whether pictures are synced when nobody says so, and why."""
+    try:
+        if credentials(context) is None:
+            return False, f"{URL} and {KEY} are not set"
+    except ImagenError as error:
+        return False, str(error)
+    if not context.owner_user_id:
+        return False, "owner_user_id is empty"
+    return True, "credentials and owner_user_id are set"
+
+
+def check(context: Context) -> Iterator[str]:
+    """What is worth a warning of `imagen config validate`."""
+    setting = context.setting(SWITCH)
+    if setting != "off":
+        try:
+            owner(context)
+        except ConfigError as error:
+            yield f"output.{SWITCH} is {setting}, and {told(error)}"
+    try:
+        if credentials(context) is None and setting == "on":
+            yield f"output.{SWITCH} is on, and ${URL} and ${KEY} are not set; {WHERE}"
+    except ImagenError as error:
+        yield told(error)
+
+
+def _project(url: str) -> str:
+    """The address of the project, without what people paste behind it."""
+    if re.match(r"postgres(ql)?://", url):
+        told = f"{URL} is the URL of a database, and should be that of the project"
+        raise CredentialsError(told, hint=WHERE)
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
+        raise CredentialsError(f"{URL} is no http(s) address", hint=WHERE)
+    return re.sub(r"/(rest|storage|auth)/v1/?$", "", url).rstrip("/")
+
+
+def _check_key(key: Secret, variable: str) -> None:
+    text = key.reveal()
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise CredentialsError(
+            f"the key in ${variable} has a character that no header takes", hint=WHERE
+        )
+    if text.startswith("sb_publishable_") or role(text) in PUBLISHED:
+        told = f"${variable} holds a key for web pages, which may write nothing"
+        raise CredentialsError(told, hint="take the service key (service_role, or sb_secret_…)")
+
+
+def role(key: str) -> str:
+    """The role that a JWT is for; empty if it is none, which the server then says."""
+    try:
+        payload = key.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError, binascii.Error):
+        return ""
+    return str(claims.get("role", "")) if isinstance(claims, dict) else ""

@@ -1,0 +1,80 @@
+"""What was spent: the step that writes it down in the project, and the store that reads it."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from imagen_core import CredentialsError, Spent, Status, UsageRow
+from imagen_supabase.client import DAILY, USAGE, connect
+from imagen_supabase.config import KEY, URL, credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imagen_core import Context, Done, Run
+
+COLUMNS = "id,created_at,backend,model,seed,latency_ms,cost_usd_estimate,caller"
+
+
+def record(done: Done, context: Context) -> tuple[()]:
+    """A row for each Run that was paid for, or may have been."""
+    if credentials(context) and (rows := [row(run) for run in done.runs if is_billed(run)]):
+        context.once(connect).insert(USAGE, rows)
+    return ()
+
+
+def is_billed(run: Run) -> bool:
+    """Whether it cost something, or nobody knows; a failed one if it has begun elsewhere."""
+    costs = run.cost is None or run.cost.usd > 0
+    return costs and bool(run.failure is None or run.outputs or run.remote_id)
+
+
+def row(run: Run) -> dict[str, Any]:
+    """The row of mai.imagen_usage; the prompt stays here."""
+    return {
+        "id": run.id,
+        "created_at": run.started_at,
+        "backend": run.request.backend,
+        "model": run.model,
+        "seed": run.outputs[0].seed if run.outputs else run.request.seed,
+        "prompt_hash": sha256(run.request.typed_prompt.encode()).hexdigest(),
+        "latency_ms": run.latency_ms,
+        "cost_usd_estimate": run.cost.usd if run.cost else None,
+        "caller": run.caller,
+    }
+
+
+class UsageStore:
+    """Answers for usage from the project's table, which all machines write."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def usage(self, since: str, *, everything: bool) -> Iterator[UsageRow]:  # noqa: ARG002
+        """Rows from that UTC date on; what was free was never written."""
+        conditions = {"created_at": f"gte.{since}T00:00:00Z"} if since else {}
+        project = self._context.once(connect)
+        for found in project.select(USAGE, COLUMNS, order="created_at,id", **conditions):
+            yield UsageRow(**{**found, "latency_ms": found["latency_ms"] or 0})
+
+    def spent(self, since: str, *, everything: bool) -> Iterator[Spent]:  # noqa: ARG002
+        """The same in sums by day, which the database makes."""
+        conditions = {"day": f"gte.{since}"} if since else {}
+        project = self._context.once(connect)
+        for found in project.select(DAILY, "*", order="day,backend,model,caller", **conditions):
+            year, week, _ = date.fromisoformat(found.pop("day")).isocalendar()
+            cost = Decimal(str(found.pop("cost_usd")))
+            yield Spent(**found, week=f"{year}-W{week:02}", cost_usd=cost)
+
+    def status(self) -> Status:
+        """Whether there are credentials; no network."""
+        try:
+            found = credentials(self._context)
+        except CredentialsError as error:
+            return Status(ok=False, text=f"not configured: {error}")
+        if found is None:
+            return Status(ok=False, text=f"not configured (set {URL} and {KEY})")
+        return Status(ok=True, text=found.url)

@@ -1,0 +1,188 @@
+"""`imagen supabase check`: each thing, how it stands, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from imagen_supabase.testing import faults
+from supabase_machine import Machine
+from supabase_servers import Project, migrate_all, wait_until
+from supabase_storage import ProjectGateway
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.system]
+
+ALL = [
+    "credentials",
+    "API",
+    "migrations",
+    "imagen.images",
+    "mai.imagen_usage",
+    "bucket",
+    "owner",
+    "policies",
+    "user",
+]
+
+
+def states(done: Any) -> dict[str, str]:
+    return {one["name"]: one["state"] for one in done.json()}
+
+
+@pytest.fixture
+def check(machine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs the command, with the database's URL or without."""
+
+    def run(*args: str, database: bool = True, **settings: Any) -> Any:
+        if database:
+            monkeypatch.setenv("SUPABASE_DB_URL", machine.gateway.project.database.url())
+        return machine.run("supabase", "check", *args, **settings)
+
+    return run
+
+
+def test_project_that_is_set_up_is_found_well(machine: Any, check: Any) -> None:
+    machine.sql("insert into auth.users (id) values (%s)", machine.owner)
+
+    done = check("--json")
+
+    assert (done.exit_code, done.err) == (0, "")
+    assert states(done) == dict.fromkeys(ALL, "ok")
+
+
+def test_checking_changes_nothing(machine: Any, check: Any) -> None:
+    count = "select (select count(*) from imagen.images), (select count(*) from mai.imagen_usage)"
+    before = machine.sql(count)
+
+    check()
+
+    assert machine.sql(count) == before
+
+
+def test_without_the_database_the_policies_are_not_known(check: Any) -> None:
+    done = check(database=False)
+
+    assert done.exit_code == 0
+    assert done.out.splitlines()[-2:] == [
+        "unknown  policies: not looked at; SUPABASE_DB_URL has to be set for that",
+        "unknown  user: not looked at; SUPABASE_DB_URL has to be set for that",
+    ]
+
+
+def test_owner_who_is_no_user_is_told(check: Any) -> None:
+    done = check()
+
+    assert done.exit_code == 1
+    assert "wrong    user: there is no user" in done.out
+
+
+def test_missing_credentials_end_it(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUPABASE_SERVICE_KEY")
+
+    done = check()
+
+    assert done.exit_code == 1
+    [line] = done.out.splitlines()
+    assert line.startswith(
+        "wrong    credentials: SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not; "
+    )
+
+
+def test_server_that_does_not_answer_ends_it(machine: Any, check: Any) -> None:
+    machine.gateway.fail(faults.UNAVAILABLE, times=99)
+
+    done = check("--json")
+
+    assert done.exit_code == 1
+    assert states(done) == {"credentials": "ok", "API": "wrong"}
+
+
+def test_refused_key_is_told_with_its_variable(machine: Any, check: Any) -> None:
+    machine.gateway.fail(faults.EXPIRED_KEY, times=99)
+
+    done = check(database=False)
+
+    assert done.exit_code == 1
+    assert "wrong    API: Supabase at 127.0.0.1:" in done.out
+    assert "look at the key in $SUPABASE_SERVICE_KEY" in done.out
+
+
+@pytest.fixture
+def empty_machine(
+    imagen: Any, imagen_home: Any, cluster: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """A machine with a project of its own in which nothing is set up."""
+    setting = f"alter role authenticator in database {database.name} set pgrst.db_schemas"
+    database.run(f"{setting} = 'public'")
+    with ProjectGateway(Project(database, cluster.postgrest(database))) as gateway:
+        monkeypatch.setenv("SUPABASE_URL", gateway.url)
+        monkeypatch.setenv("SUPABASE_SERVICE_KEY", gateway.service_key)
+        monkeypatch.setenv("SUPABASE_DB_URL", database.url())
+        yield Machine(imagen, imagen_home, gateway)
+
+
+@pytest.fixture
+def own_machine(empty_machine: Any) -> Any:
+    """A machine with a project of its own, all of it set up."""
+    migrate_all(empty_machine.gateway.project.database.url())
+    wait_until(lambda: wrong(empty_machine) == {"user"})
+    return empty_machine
+
+
+def wrong(machine: Any) -> set[str]:
+    """What is found wrong; PostgREST takes a moment to see what was migrated."""
+    found = states(machine.run("supabase", "check", "--json"))
+    return {name for name, state in found.items() if state == "wrong"}
+
+
+FAULTS = {
+    "drop policy images_owner_reads on imagen.images": ("policies", "lacks images_owner_reads"),
+    "alter table imagen.images disable row level security": (
+        "policies",
+        "row-level security is off for imagen.images",
+    ),
+    "drop policy imagen_owner_reads on storage.objects": ("policies", "lacks imagen_owner_reads"),
+    "update storage.buckets set public = true where id = 'imagen-generated'": (
+        "bucket",
+        "imagen-generated is public: anybody can read it",
+    ),
+    "update storage.buckets set allowed_mime_types = '{image/png}'": (
+        "bucket",
+        "imagen-generated refuses image/jpeg, image/webp",
+    ),
+    "delete from storage.buckets": ("bucket", "has no such bucket"),
+    "revoke insert on imagen.images from service_role": ("imagen.images", "refuses it"),
+    "revoke select on mai.imagen_usage from service_role": ("mai.imagen_usage", "refuses it"),
+    "delete from imagen.schema_migrations where name = '0005_mai_usage'": (
+        "migrations",
+        "not applied: 0005_mai_usage",
+    ),
+    "drop table mai.imagen_usage": ("mai.imagen_usage", "lacks a table or a column"),
+}
+
+
+@pytest.mark.parametrize("cluster", ["system"], indirect=True)
+@pytest.mark.parametrize(("fault", "found"), FAULTS.items(), ids=FAULTS)
+def test_fault_is_found_with_its_mend(own_machine: Any, fault: str, found: tuple[str, str]) -> None:
+    own_machine.sql(fault)
+
+    done = own_machine.run("supabase", "check", "--json")
+
+    assert done.exit_code == 1
+    told = {one["name"]: one["text"] for one in done.json() if one["state"] == "wrong"}
+    assert set(told) == {found[0], "user"}
+    assert found[1] in told[found[0]]
+
+
+@pytest.mark.parametrize("cluster", ["system"], indirect=True)
+def test_project_that_was_never_set_up_is_told_what_to_do(empty_machine: Any) -> None:
+    done = empty_machine.run("supabase", "check")
+
+    assert done.exit_code == 1
+    assert "does not serve the schemas imagen and mai; 'imagen supabase migrate'" in done.out
+    migrate_all(empty_machine.gateway.project.database.url())
+    wait_until(lambda: wrong(empty_machine) == {"user"})

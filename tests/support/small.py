@@ -1,0 +1,5 @@
+"""A size that takes no time."""
+
+from __future__ import annotations
+
+SMALL = ("--size", "48x32")
