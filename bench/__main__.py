@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import (
     batch,
+    cloud,
     comfyui,
     commands,
     preview,
@@ -24,9 +25,9 @@ ROUNDS = 30
 TAILS = 30
 NEW_PROCESSES = 10
 QUICK = 5
-PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH, SCHEDULING, PREVIEW = (
+PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH, SCHEDULING, CLOUD, PREVIEW = (
     *("commands", "tail", "comfyui", "replicate"),
-    *("sheet", "batch", "scheduling", "preview"),
+    *("sheet", "batch", "scheduling", "cloud", "preview"),
 )
 
 
@@ -63,6 +64,9 @@ def _measure(folder: Path, rounds: int, given: argparse.Namespace) -> report.Res
     if given.only in (None, SCHEDULING):
         (folder / "scheduling").mkdir()
         results.spread = scheduling.measure(folder / "scheduling", quick=given.quick)
+    if given.only in (None, CLOUD):
+        (folder / "cloud").mkdir()
+        results.clouds = cloud.measure(folder / "cloud", quick=given.quick)
     if given.only in (None, PREVIEW):
         (folder / "preview").mkdir()
         results.previews = preview.measure(folder / "preview", quick=given.quick)

@@ -1,4 +1,4 @@
-"""The tables of what imagen adds to a server's own time, at ComfyUI and at Replicate."""
+"""The tables of what imagen adds to a server's own time: ComfyUI, Replicate, Supabase."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bench.commands import PEERS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.cloud import Clouds
     from bench.comfyui import Overhead
     from bench.replicate import Lag
 
@@ -19,6 +20,8 @@ TIMES_COMFY = {0.05: 0.5}
 """What part of the time of `comfy run` imagen may take, by the length of the run."""
 BEYOND_BARE_MS = {0.05: 3.0, 0.3: 3.0, 1.2: 100.0, 5: 100.0}
 """How much later than a bare client imagen may have the bytes, by the length of the prediction."""
+TIMES_BARE = 1.3
+"""How much longer than the bare requests a picture may take on its way to the cloud."""
 COMFY = f"{comfyui.PEER} {PEERS[comfyui.PEER]}"
 """The peer that runs workflows too."""
 REPLICATE = f"{replicate.PEER} {replicate.VERSION}"
@@ -131,3 +134,33 @@ def _beyond(seconds: Sequence[float], base: Sequence[float]) -> float | None:
 
 def _signed(value: float | None) -> str:
     return NONE if value is None else f"{value:+.1f}"
+
+
+def about_cloud(clouds: Clouds) -> list[str]:
+    """What was compared."""
+    seconds = middle(clouds.imports) or 0
+    return [
+        "The project is a real PostgreSQL and PostgREST with a fake Storage, in processes of their "
+        "own, on this machine. imagen is its two steps, with a new App each time; the bare client "
+        "is httpx with the same three requests and nothing else. The library is imported before.",
+        f"Importing it (supabase) takes {seconds * 1000:.0f} ms in a new process, once a command, "
+        "after the path is printed.",
+    ]
+
+
+def cloud_table(clouds: Clouds) -> Table:
+    """A picture on a new connection, and a second one on the same."""
+    rows = []
+    for added in clouds.added:
+        size = f"{added.size / 1_000_000:g} MB"
+        for what, ours, bare in (
+            ("the first of a command", added.imagen, added.bare),
+            ("a further one", added.imagen_again, added.bare_again),
+        ):
+            ratio = quotient(middle(ours), middle(bare))
+            shown = NONE if ratio is None else f"{ratio:.2f}"
+            met = verdict(ratio, TIMES_BARE)
+            name = f"{size}, {what} ({runs(ours)})"
+            rows.append((name, *milliseconds(ours), *milliseconds(bare), shown, met))
+    head = ("picture", "imagen, ms", "min..max", "bare, ms", "min..max", "× bare", "target")
+    return Table("Usage and cloud sync, beside the bare requests", head, rows)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bench.batch import Batched
+    from bench.cloud import Clouds
     from bench.comfyui import Overhead
     from bench.commands import Timing
     from bench.preview import Previews
@@ -56,6 +57,7 @@ class Results:
     sheets: list[Sheets] = field(default_factory=list)
     batches: list[Batched] = field(default_factory=list)
     spread: Spread | None = None
+    clouds: Clouds | None = None
     previews: Previews | None = None
 
 
@@ -68,6 +70,7 @@ def tables(results: Results) -> list[Table]:
     found += sheet_tables.tables(results.sheets) if results.sheets else []
     found += batch_tables.tables(results.batches) if results.batches else []
     found += [_spread(results.spread)] if results.spread else []
+    found += [overheads.cloud_table(results.clouds)] if results.clouds else []
     return [*found, *preview_tables.tables(results.previews)] if results.previews else found
 
 
@@ -87,6 +90,7 @@ def about(results: Results) -> list[str]:
     found += overheads.about_replicate() if results.lags else []
     found += sheet_tables.about() if results.sheets else []
     found += batch_tables.about() if results.batches else []
+    found += overheads.about_cloud(results.clouds) if results.clouds else []
     return [*found, *preview_tables.about()] if results.previews else found
 
 
@@ -159,6 +163,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "replicate": [lag._asdict() for lag in results.lags],
         "scheduling": results.spread._asdict() if results.spread else None,
         "batches": [batched._asdict() for batched in results.batches],
+        "cloud": results.clouds._asdict() if results.clouds else None,
         "sheets": [sheets._asdict() for sheets in results.sheets],
         "preview": preview_tables.as_json(results.previews) if results.previews else None,
         "tails": [tail._asdict() for tail in results.tails],

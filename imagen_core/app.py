@@ -12,7 +12,7 @@ from imagen_core.blocks import suggestion
 from imagen_core.config import Decision, Origin, Settings, Value, default_paths, variable
 from imagen_core.context import AppContext
 from imagen_core.errors import ConfigErrors, UsageError, told
-from imagen_core.files import check_path, expand_home
+from imagen_core.files import check_path, expand_home, is_folder
 from imagen_core.instances import make_instance
 from imagen_core.protocols import Instance, Store
 from imagen_core.specs import BackendSpec, CallerSpec, StepSpec, StoreSpec, Switch
@@ -185,7 +185,7 @@ class App:
         check_path(path)
         if not path.is_absolute():
             _check_working_folder(path)
-        if not output or output.endswith(("/", os.sep)) or path.is_dir():
+        if not output or output.endswith(("/", os.sep)) or is_folder(path):
             return Target(folder=path, naming=naming)
         return Target(folder=path.parent, path=path, replace=True)
 

@@ -48,8 +48,12 @@ class Batch:
         state: State,
         digest: str,
         restart: bool = False,
+        watch: Callable[[], object] = int,
     ) -> None:
-        """Resolve and check everything; nothing is written until `begin`."""
+        """Resolve and check everything; nothing is written until `begin`.
+
+        `watch` is called before each row.
+        """
         self._app = app
         self._rows = rows
         self._target = target
@@ -60,7 +64,7 @@ class Batch:
         self._digest = digest
         if self._resumed:
             self._refuse_changes(self._resumed)
-        self.entries = draft(app, rows, order, target, self._resumed)
+        self.entries = draft(app, rows, order, target, self._resumed, watch=watch)
         if self._resumed and _planned(self.entries) != self._resumed.makings:
             raise self._otherwise("its rows come to other pictures")
         self._by_id = {entry.request.id: entry for entry in self.entries}

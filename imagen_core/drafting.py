@@ -11,18 +11,21 @@ from msgspec.structs import replace
 
 from imagen_core import wildcards
 from imagen_core.errors import UsageError, told
-from imagen_core.files import Target, check_path, expand_home
+from imagen_core.files import Target, check_path, expand_home, is_folder
 from imagen_core.resolve import MAX_COUNT
 from imagen_core.rows import Problem, RowsError
 from imagen_core.types import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from imagen_core.batch_state import Plan, Planned
     from imagen_core.protocols import App
     from imagen_core.rows import Row, Rows
     from imagen_core.types import Request
+
+MAX_MAKINGS = 100_000
+"""How many makings one batch may have: all of them are checked, and held, before the first."""
 
 PLAIN = "?"
 """A prompt that nothing is wrong with, where something else is looked at."""
@@ -52,17 +55,59 @@ class Entry(NamedTuple):
 
 
 def draft(
-    app: App, rows: Rows, order: Order, target: Target, plan: Plan | None = None
+    app: App,
+    rows: Rows,
+    order: Order,
+    target: Target,
+    plan: Plan | None = None,
+    *,
+    watch: Callable[[], object] = int,
 ) -> tuple[Entry, ...]:
     """The makings of all rows, with the ids, seeds and choices of a plan if there is one.
 
-    A RowsError says everything that is wrong with any of them.
+    A RowsError says everything that is wrong with any of them. `watch` is called before each row.
     """
+    _refuse_too_many(rows, order)
     drafting = _Drafting(app, order, target, plan)
-    entries = [entry for row in rows.rows for entry in drafting.entries(row)]
+    entries: list[Entry] = []
+    for row in rows.rows:
+        watch()
+        entries += drafting.entries(row)
     if problems := [*rows.problems, *drafting.problems]:
         raise RowsError(rows.source, problems)
     return tuple(entries)
+
+
+def _refuse_too_many(rows: Rows, order: Order) -> None:
+    """Count before anything is drafted, which takes its time."""
+    total = sum(_makings(row, order) for row in rows.rows)
+    if total > MAX_MAKINGS:
+        shown = "over " * (total >= wildcards.MANY) + str(min(total, wildcards.MANY))
+        told = f"its rows come to {shown} pictures; {MAX_MAKINGS} is the most of a batch"
+        raise RowsError(rows.source, [*rows.problems, Problem(0, 0, "", told)])
+
+
+def _makings(row: Row, order: Order) -> int:
+    """How many makings a row comes to; none where that is told of the row itself."""
+    options = {**order.defaults, **row.options}
+    each: int = options.get("count", 1) * order.repeat
+    if not 1 <= each <= MAX_COUNT:
+        return 0
+    if not order.every:
+        return each
+    try:
+        choices = wildcards.count(wildcards.parse(options.get("prompt", PLAIN)))
+    except UsageError:
+        return 0
+    return each * choices if choices <= MAX_COUNT else 0
+
+
+class _ColumnError(UsageError):
+    """Something is wrong with a column of a row that is not seen in what it leads to."""
+
+    def __init__(self, column: str, message: str) -> None:
+        super().__init__(message)
+        self.column = column
 
 
 class _Drafting:
@@ -85,7 +130,11 @@ class _Drafting:
             **row.options.get("params", {}),
         }
         try:
-            made = list(self._requests(row, options))
+            text = _parsed(options["prompt"], every=self._order.every)
+            made = list(self._requests(row, options, text))
+        except _ColumnError as error:
+            self.problems.append(Problem(row.line, row.number, error.column, told(error)))
+            return []
         except UsageError as error:
             self.problems += self._reasons(row, options, error)
             return []
@@ -102,15 +151,18 @@ class _Drafting:
             for index, request in enumerate(made)
         ]
 
-    def _requests(self, row: Row, options: dict[str, Any]) -> Iterator[Request]:
-        text = wildcards.parse(options["prompt"])
-        options = {**options, "count": options.get("count", 1) * self._order.repeat}
-        choices = wildcards.count(text)
-        if choices > 1 and not self._order.every:
+    def _requests(
+        self, row: Row, options: dict[str, Any], text: wildcards.Text
+    ) -> Iterator[Request]:
+        count, repeat = options.get("count", 1), self._order.repeat
+        if count * repeat > MAX_COUNT and repeat > 1:
+            pictures = f"{count * repeat} pictures of one prompt"
+            message = f"with --repeat it comes to {pictures}; {MAX_COUNT} is the most"
+            raise _ColumnError("count", message)
+        options = {**options, "count": count * repeat}
+        if wildcards.count(text) > 1 and not self._order.every:
             yield from self._chosen(row, options, text)
             return
-        if choices > MAX_COUNT:
-            raise UsageError(f"its choices come to {choices} prompts; {MAX_COUNT} is the most")
         for prompt in wildcards.expand(text):
             for request, _ in self._resolved({**options, "prompt": prompt}):
                 yield request
@@ -125,7 +177,7 @@ class _Drafting:
             yield replace(self._app.resolve(made)[0], id=request.id, images=request.images)
 
     def _resolved(self, options: dict[str, Any]) -> list[tuple[Request, Planned | None]]:
-        planned = list(islice(self._planned, max(options["count"], 0)))
+        planned = list(islice(self._planned, min(max(options["count"], 0), MAX_COUNT)))
         if not planned:
             return [(request, None) for request in self._app.resolve(Options(**options))]
         made = self._app.resolve(Options(**{**options, "seed": planned[0].seed}))
@@ -142,7 +194,8 @@ class _Drafting:
             check_path(path)
         except UsageError as error:
             self.problems.append(Problem(row.line, row.number, "output", told(error)))
-        if row.output.endswith(("/", os.sep)) or path.is_dir():
+            return self._target
+        if row.output.endswith(("/", os.sep)) or is_folder(path):
             return replace(self._target, folder=path)
         earlier = self._outputs.setdefault(os.path.abspath(path), row.number)  # noqa: PTH100
         if earlier != row.number:
@@ -173,6 +226,22 @@ class _Drafting:
         elif (problem := Problem(0, 0, _flag(column), message)) not in self.problems:
             # What comes from a flag is wrong with all rows, and told once.
             yield problem
+
+
+def _parsed(prompt: str, *, every: bool) -> wildcards.Text:
+    """The prompt of a row taken apart; a _ColumnError if it stands for what nobody wants."""
+    try:
+        text = wildcards.parse(prompt)
+    except UsageError as error:
+        raise _ColumnError("prompt", str(error)) from error
+    if wildcards.may_be_blank(text):
+        raise _ColumnError("prompt", "one of its choices is an empty prompt")
+    choices = wildcards.count(text) if every else 1
+    if choices > MAX_COUNT:
+        shown = "over " * (choices >= wildcards.MANY) + str(choices)
+        message = f"its choices come to {shown} prompts; {MAX_COUNT} is the most"
+        raise _ColumnError("prompt", message)
+    return text
 
 
 def _by_themselves(options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -8,11 +8,12 @@ import os
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, structs
 
 from imagen_core.errors import UsageError
+from imagen_core.image_sizes import READERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,9 @@ PARTS = ".imagen-*.part"
 LONGEST_NAME = 240
 """How long a name may be that somebody typed."""
 
+LONGEST_FOLDER = 255
+"""How long the name of a folder may be: no usual file system takes more."""
+
 EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -40,9 +44,7 @@ SUFFIXES = {**{f".{ext}": mime for mime, ext in EXTENSIONS.items()}, ".jpeg": "i
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-JPEG_SEGMENTS = 4096
-AVIF_HEAD_BYTES = 65_536
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 
 
@@ -127,14 +129,31 @@ def check_path(path: Path) -> None:
     """Refuse a path that no file can have, or that no sidecar could say."""
     try:
         str(path).encode()
-        length = len(path.name.encode())
     except UnicodeEncodeError:
         raise UsageError(f"the path {os.fsencode(path)!r} is not UTF-8") from None
-    if length > LONGEST_NAME:
+    if control := _CONTROL.search(str(path)):
         raise UsageError(
-            f"the name '{path.name[:40]}…' is longer than {LONGEST_NAME} bytes",
-            hint="choose a shorter one: its sidecar needs room, too",
+            f"the path {str(path)!r} has a control character (U+{ord(control[0]):04X})",
+            hint="leave it out",
         )
+    _check_length(path.name, LONGEST_NAME, "choose a shorter one: its sidecar needs room, too")
+    for name in path.parts[:-1]:
+        _check_length(name, LONGEST_FOLDER, "choose a shorter one")
+
+
+def _check_length(name: str, most: int, hint: str) -> None:
+    if len(name.encode()) > most:
+        raise UsageError(f"the name '{name[:40]}…' is longer than {most} bytes", hint=hint)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; False, too, where nobody may look, or no path can be."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def reason(error: OSError | ValueError) -> str:
+    """What a system has against a path, in its own words."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def slugify(prompt: str) -> str:
@@ -175,12 +194,11 @@ def prepare(target: Target) -> None:
             raise UsageError(f"{target.path} is not a regular file", hint=hint)
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot make the folder {folder}: {reason}", hint=hint) from error
+        raise UsageError(f"cannot make the folder {folder}: {reason(error)}", hint=hint) from error
     effective = os.access in os.supports_effective_ids
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
-        reason = "Read-only file system" if _is_read_only(folder) else "Permission denied"
-        raise UsageError(f"cannot write to the folder {folder}: {reason}", hint=hint)
+        why = "Read-only file system" if _is_read_only(folder) else "Permission denied"
+        raise UsageError(f"cannot write to the folder {folder}: {why}", hint=hint)
 
 
 def _is_read_only(folder: Path) -> bool:
@@ -238,7 +256,7 @@ def locked(path: Path) -> Iterator[bool]:
 
 def image_header(data: bytes) -> Header | None:
     """Type and size of a picture, from its first bytes; None if it is none that imagen knows."""
-    for mime, read in _READERS.items():
+    for mime, read in READERS.items():
         with contextlib.suppress(IndexError):
             if (size := read(data)) and all(size):
                 return Header(mime=mime, width=size[0], height=size[1])
@@ -329,72 +347,3 @@ def _sync_folder(folder: Path) -> None:
         return  # some network file systems have no such call; the picture is there all the same
     finally:
         os.close(descriptor)
-
-
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR":
-        return None
-    return _number(data, 16, 4, "big"), _number(data, 20, 4, "big")
-
-
-def _gif_size(data: bytes) -> tuple[int, int] | None:
-    if data[:6] not in (b"GIF87a", b"GIF89a"):
-        return None
-    return _number(data, 6, 2), _number(data, 8, 2)
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    if data[:3] != b"\xff\xd8\xff":
-        return None
-    place = 2
-    for _ in range(JPEG_SEGMENTS):
-        if not (found := _JPEG_MARKER.search(data, place)):
-            return None
-        marker, place = found[1][0], found.end()
-        # A frame header has the size: SOF0..SOF15 but for DHT, JPG and DAC.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return _number(data, place + 5, 2, "big"), _number(data, place + 3, 2, "big")
-        place += _number(data, place, 2, "big")
-    return None
-
-
-def _webp_size(data: bytes) -> tuple[int, int] | None:
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
-        return None
-    match data[12:16]:
-        case b"VP8X":
-            return _number(data, 24, 3) + 1, _number(data, 27, 3) + 1
-        case b"VP8L":
-            bits = _number(data, 21, 4)
-            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        case b"VP8 ":
-            return _number(data, 26, 2) & 0x3FFF, _number(data, 28, 2) & 0x3FFF
-    return None
-
-
-def _avif_size(data: bytes) -> tuple[int, int] | None:
-    if data[4:8] != b"ftyp" or b"avif" not in data[8:32]:
-        return None
-    # Thumbnails and the tiles of a grid have a size of their own, which is smaller.
-    boxes = re.finditer(rb"ispe.{4}", data[:AVIF_HEAD_BYTES], re.DOTALL)
-    places = [box.end() for box in boxes]
-    sizes = [(_number(data, p, 4, "big"), _number(data, p + 4, 4, "big")) for p in places]
-    return max(sizes, default=None, key=lambda size: size[0] * size[1])
-
-
-def _number(
-    data: bytes, start: int, length: int, order: Literal["little", "big"] = "little"
-) -> int:
-    """An unsigned number in these bytes; IndexError where they end before it does."""
-    if start + length > len(data):
-        raise IndexError(start)
-    return int.from_bytes(data[start : start + length], order)
-
-
-_READERS = {
-    "image/png": _png_size,
-    "image/jpeg": _jpeg_size,
-    "image/webp": _webp_size,
-    "image/gif": _gif_size,
-    "image/avif": _avif_size,
-}

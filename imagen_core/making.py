@@ -201,11 +201,12 @@ class Making:
         target = self._target.nth(draft.ordinal)
         if self._abandoned:
             # Nobody waits for it any more, but it may be paid for.
-            self._rescue.mkdir(parents=True, exist_ok=True)
             target = files.Target(folder=self._rescue)
         try:
+            if self._abandoned:
+                self._rescue.mkdir(parents=True, exist_ok=True)
             self._place(image.data, draft, target, values)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._save_elsewhere(image.data, draft, values, target.free(values), error)
             return
         suffix = Path(self.run.outputs[-1].path).suffix.lower()
@@ -254,7 +255,12 @@ class Making:
             raise
 
     def _save_elsewhere(
-        self, data: bytes, draft: Output, values: dict[str, Any], wanted: Path, error: OSError
+        self,
+        data: bytes,
+        draft: Output,
+        values: dict[str, Any],
+        wanted: Path,
+        error: OSError | ValueError,
     ) -> None:
         """A picture that can't go where it should goes where it can, and the Run fails.
 
@@ -262,17 +268,18 @@ class Making:
         """
         import tempfile
 
+        told = f"could not write {wanted}: {files.reason(error)}; "
         for folder in (self._rescue, Path(tempfile.gettempdir()) / f"imagen-{RESCUE_FOLDER}"):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 path = self._place(data, draft, files.Target(folder=folder), values)
-            except OSError:
+            except (OSError, ValueError):
                 continue
-            told = f"could not write {wanted}: {error.strerror}; the picture is safe in {path}"
+            told += f"the picture is safe in {path}"
             hint = "move it from there, and make room or choose another folder"
             break
         else:
-            told = f"could not write {wanted}: {error.strerror}; nor to any other folder"
+            told += "nor to any other folder"
             hint = "make room on the disk"
         self._fail(ImagenError(told, hint=hint), cause=error)
 

@@ -6,7 +6,6 @@ import math
 import random
 import re
 import stat
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ DEFAULT_SIZE = "1024x1024"
 MAX_SIDE = 16_384
 MAX_COUNT = 10_000
 MAX_IMAGE_BYTES = 50 * 2**20
+_REFUSED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 FLAGS = {
     "seed": "--seed",
     "steps": "--steps",
@@ -90,15 +90,15 @@ def _check_texts(options: Options, style: Style) -> None:
 
 def check_text(what: str, text: str) -> None:
     """Refuse what no backend should ever see: control characters, broken Unicode."""
-    for place, character in enumerate(text):
-        if unicodedata.category(character) == "Cc" and character not in "\n\t":
-            raise UsageError(
-                f"the {what} has a control character (U+{ord(character):04X}) "
-                f"at position {place + 1}",
-                hint="remove it; newlines and tabs are fine",
-            )
-        if "\ud800" <= character <= "\udfff":
-            raise UsageError(f"the {what} is not valid UTF-8 at position {place + 1}")
+    if not (found := _REFUSED.search(text)):
+        return
+    place = f"at position {found.start() + 1}"
+    if found[0] >= "\ud800":
+        raise UsageError(f"the {what} is not valid UTF-8 {place}")
+    raise UsageError(
+        f"the {what} has a control character (U+{ord(found[0]):04X}) {place}",
+        hint="remove it; newlines and tabs are fine",
+    )
 
 
 def parse_size(size: str) -> tuple[int, int]:
@@ -123,8 +123,9 @@ def read_image(path: Path) -> InputImage:
             raise UsageError(f"the input image {path} is not a regular file")
         with file.open("rb") as opened:
             data = opened.read(MAX_IMAGE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read the input image {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        told = f"cannot read the input image {path}: {files.reason(error)}"
+        raise UsageError(told) from error
     header = files.image_header(data)
     if header is None:
         kinds = ", ".join(sorted(files.EXTENSIONS.values()))
@@ -193,7 +194,7 @@ def _from_json(value: Any) -> Any:
         return value
     try:
         return msgspec.json.decode(value.encode())
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return str(value)
 
 

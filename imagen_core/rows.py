@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,7 @@ import msgspec
 from imagen_core.blocks import suggestion
 from imagen_core.errors import ConfigError, UsageError
 from imagen_core.types import Text
-from imagen_core.yaml_file import read_list
+from imagen_core.yaml_file import MAX_DEPTH, read_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,19 @@ SUFFIXES = {
     ".csv": "csv",
     ".yaml": "yaml",
     ".yml": "yaml",
+}
+FOREIGN = {
+    *(".tsv", ".tab", ".xls", ".xlsx", ".xlsm", ".ods", ".numbers"),
+    *(".parquet", ".feather", ".arrow", ".sqlite", ".db"),
+    *(".toml", ".ini", ".xml", ".html", ".htm", ".docx", ".odt", ".rtf", ".pdf"),
+}
+"""Suffixes of what has rows or texts in it, and yet has no prompt a line."""
+
+HINTS = {
+    "text": "a text file has a prompt a line",
+    "jsonl": "a JSON file has an object a line, or is an array of them",
+    "csv": "a CSV has a header, and below it a row a line",
+    "yaml": "a YAML file of rows is a list",
 }
 COLUMNS: dict[str, type] = {
     "prompt": str,
@@ -47,6 +61,7 @@ WORDS = {str: "text", int: "a whole number", list: "a path or a list of paths", 
 
 _INTEGER = re.compile(r"[-+]?\d{1,40}")
 _SHOWN = 40
+_TOO_DEEP = "nested too deeply"
 
 
 class Row(NamedTuple):
@@ -92,17 +107,28 @@ class RowsError(UsageError):
 
 
 class _Raw(NamedTuple):
-    """A row as its format has it. `typed`: its values are text, whatever they stand for."""
+    """A row as its format has it. `typed`: its values are text, whatever they stand for.
+
+    `twice`: the keys that stand in it more than once.
+    """
 
     line: int
     value: object = None
     typed: bool = False
     problem: str = ""
+    twice: Sequence[str] = ()
 
 
 def format_of(path: str) -> str:
-    """The format that a file's suffix stands for."""
-    return SUFFIXES.get(PurePath(path).suffix.lower(), "text")
+    """The format that a file's suffix stands for; a UsageError if it stands for none of them."""
+    suffix = PurePath(path).suffix
+    if suffix.lower() in FOREIGN:
+        raise UsageError(
+            f"{path}: a {suffix} file is none that imagen reads rows from",
+            hint="save it as .csv, .jsonl, .yaml or .txt; "
+            "or say what it is with --format csv, jsonl, yaml or text",
+        )
+    return SUFFIXES.get(suffix.lower(), "text")
 
 
 def parse_rows(data: bytes, form: str, source: str) -> Rows:
@@ -121,7 +147,7 @@ def parse_rows(data: bytes, form: str, source: str) -> Rows:
         number += 1
         rows.append(_row(found, number, problems))
     if not (number or problems):
-        raise UsageError(f"{source} has no rows", hint="a text file has a prompt a line")
+        raise UsageError(f"{source} has no rows", hint=HINTS[form])
     return Rows(source, form, tuple(rows), tuple(problems))
 
 
@@ -132,19 +158,64 @@ def _read_text(text: str, _: str) -> Iterator[_Raw]:
 
 
 def _read_jsonl(text: str, _: str) -> Iterator[_Raw | Problem]:
-    if text.lstrip()[:1] == "[":
-        try:
-            for value in msgspec.json.decode(text, type=list[Any]):
-                yield _Raw(0, value)
-        except msgspec.DecodeError as error:
-            yield Problem(0, 0, "", f"not JSON: {error}")
+    if text.lstrip()[:1] != "[":
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                yield _json_row(line.encode(), number)
         return
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield _Raw(number, msgspec.json.decode(line))
-            except msgspec.DecodeError as error:
-                yield _Raw(number, problem=f"not JSON: {error}")
+    try:
+        rows = msgspec.json.decode(text, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError) as error:
+        yield Problem(0, 0, "", _not_json(error))
+        return
+    for row in rows:
+        yield _json_row(bytes(row), 0)
+
+
+def _json_row(data: bytes, line: int) -> _Raw:
+    try:
+        value, twice = _decode_json(data)
+    except ValueError as error:
+        return _Raw(line, problem=str(error))
+    return _Raw(line, value, twice=twice)
+
+
+def _decode_json(data: bytes) -> tuple[Any, list[str]]:
+    """The value of a JSON text, and the keys that stand twice in an object of it."""
+    import json
+
+    twice: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        if len(pairs) > len({key for key, _ in pairs}):
+            counted = Counter(key for key, _ in pairs)
+            twice.extend(key for key, number in counted.items() if number > 1)
+
+    try:
+        value = msgspec.json.decode(data)
+        json.loads(data, object_pairs_hook=look, parse_int=str)
+    except (msgspec.DecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(_not_json(error)) from error
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_deep(value):
+        raise ValueError(_TOO_DEEP)
+    return value, twice
+
+
+def _not_json(error: Exception) -> str:
+    return _TOO_DEEP if isinstance(error, RecursionError) else f"not JSON: {error}"
+
+
+def _is_deep(value: object) -> bool:
+    """Whether more lists and objects stand inside each other than anybody needs."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 def _read_yaml(text: str, source: str) -> Iterator[_Raw | Problem]:
@@ -179,7 +250,10 @@ def _csv_row(header: Sequence[str], cells: Sequence[str], line: int) -> _Raw:
     if any(cells[len(header) :]):
         told = f"has {len(cells)} cells, where the header has {len(header)}"
         return _Raw(line, problem=told)
-    filled = {name: cell for name, cell in zip(header, cells, strict=False) if cell}
+    names = dict(zip(map(_meant, reversed(header)), reversed(header), strict=True))
+    named = zip(header, cells, strict=False)
+    # Of two columns for one thing the first is looked at; that there are two is told of the header.
+    filled = {name: cell for name, cell in named if cell and names[_meant(name)] == name}
     if "prompt" not in header:
         filled["prompt"] = "?"  # that it is missing is told of the header, once
     return _Raw(line, {name: cell for name, cell in filled.items() if _known(name)}, typed=True)
@@ -188,9 +262,13 @@ def _csv_row(header: Sequence[str], cells: Sequence[str], line: int) -> _Raw:
 def _check_header(header: Sequence[str], line: int) -> Iterator[Problem]:
     if header and "prompt" not in header:
         yield Problem(line, 0, "prompt", "is missing")
+    meant = [_meant(name) for name in header]
     for place, name in enumerate(header):
-        if name in header[:place]:
-            yield Problem(line, 0, name or f"column {place + 1}", "stands twice in the header")
+        if meant[place] in meant[:place]:
+            earlier = header[meant.index(meant[place])]
+            told = "" if earlier == name else f"; it is the same as '{earlier}'"
+            column = name or f"column {place + 1}"
+            yield Problem(line, 0, column, f"stands twice in the header{told}")
         elif not _known(name):
             told = _unknown(name)
             if len(header) == 1 and (mark := next((m for m in ";\t" if m in name), "")):
@@ -209,6 +287,7 @@ def _row(raw: _Raw, number: int, problems: list[Problem]) -> Row:
         told = raw.problem or f"expected an object or a text, got {_shown(value)}"
         problems.append(Problem(raw.line, number, "", told))
         return Row(number, raw.line, {})
+    problems += [Problem(raw.line, number, key, "stands twice") for key in raw.twice]
     options: dict[str, Any] = {}
     for column, given in value.items():
         if given is None:
@@ -227,19 +306,25 @@ def _take(column: str, given: object, options: dict[str, Any], *, typed: bool) -
     if not _known(column):
         raise ValueError(_unknown(column))
     if column not in COLUMNS:
-        name = column.partition(".")[2]
         value = Text(given) if isinstance(given, str) and typed else given
-        options["params"] = {**options.get("params", {}), name: value}
+        _take_params({column.partition(".")[2]: value}, options)
         return
     value = _value(COLUMNS[column], given, typed=typed)
     if column == "params":
-        options["params"] = {**value, **options.get("params", {})}
+        _take_params(value, options)
     elif column in ("image", "images"):
         if "images" in options:
             raise ValueError("'image' and 'images' are the same; give one of them")
         options["images"] = value
     else:
         options[column] = value
+
+
+def _take_params(given: dict[str, Any], options: dict[str, Any]) -> None:
+    params = options.setdefault("params", {})
+    if twice := sorted({*given} & {*params}):
+        raise ValueError(f"the parameter '{twice[0]}' is set by another column, too")
+    params.update(given)
 
 
 def _value(kind: type, given: object, *, typed: bool) -> Any:
@@ -260,10 +345,19 @@ def _read_typed(kind: type, given: str) -> Any:
         return int(given)
     if kind is dict or (kind is list and given.lstrip().startswith("[")):
         try:
-            return msgspec.json.decode(given)
-        except msgspec.DecodeError:
+            value, twice = _decode_json(given.encode())
+        except ValueError:
             return given
+        if twice:
+            raise ValueError(f"'{twice[0]}' stands twice in it")
+        return value
     return given
+
+
+def _meant(column: str) -> str:
+    """The column, by one name for those that have two."""
+    prefix, dot, name = column.partition(".")
+    return f"{PARAM_PREFIXES[0]}.{name}" if dot and prefix in PARAM_PREFIXES else column
 
 
 def _known(column: str) -> bool:

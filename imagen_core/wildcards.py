@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 50
 """How many braces may stand inside each other."""
+
+MANY = 10**9
+"""How far prompts are counted."""
 
 SPECIAL = "{|}"
 ESCAPE = "\\"
@@ -30,6 +32,8 @@ Text = tuple[str | Choice, ...]
 
 def parse(prompt: str) -> Text:
     """The prompt taken apart. Braces without a `|`, or without a partner, are plain text."""
+    if "{" not in prompt and ESCAPE not in prompt:
+        return (prompt,)
     tokens = list(_tokens(prompt))
     return _parse(tokens, 0, len(tokens), _choices(tokens), 0)
 
@@ -52,8 +56,22 @@ def expand(text: Text) -> Iterator[str]:
 
 
 def count(text: Text) -> int:
-    """How many prompts it stands for."""
-    return math.prod(sum(map(count, part.texts)) for part in text if isinstance(part, Choice))
+    """How many prompts it stands for, as far as MANY."""
+    found = 1
+    for part in text:
+        if isinstance(part, Choice):
+            found = min(MANY, found * sum(map(count, part.texts)))
+            if found == MANY:
+                break
+    return found
+
+
+def may_be_blank(text: Text) -> bool:
+    """Whether one of the prompts that it stands for has nothing in it."""
+    return all(
+        not part.strip() if isinstance(part, str) else any(map(may_be_blank, part.texts))
+        for part in text
+    )
 
 
 def _tokens(prompt: str) -> Iterator[str]:

@@ -29,6 +29,7 @@ LAYERS = (
         "database",
         "glyphs",
         "http",
+        "image_sizes",
         "known",
         "mock_art",
         "png",

@@ -192,7 +192,7 @@ def test_product_has_a_limit(imagen: Any, tmp_path: Path) -> None:
     done = imagen("batch", str(file), *SMALL, "--expand", "all")
 
     assert done.exit_code == 2
-    assert "row 1: its choices come to 100000 prompts; 10000 is the most" in done.err
+    assert "row 1, prompt: its choices come to 100000 prompts; 10000 is the most" in done.err
 
 
 def test_count_of_a_row_makes_several_beside_its_output(

@@ -116,6 +116,8 @@ CASES = {
     "cannot write to …: the working folder is gone": Case(
         "generate cat --output x.png", prepare=working_folder_gone
     ),
+    "the path … has a control character (U+…)": Case("generate cat --output q\x1bb.png"),
+    "the name '…' is longer than … bytes": Case(f"generate cat --output {'n' * 300}.png"),
     "cannot make the folder …: …": Case(
         "generate cat --output {folder}/file/x.png", prepare=write("file", b"")
     ),

@@ -83,11 +83,11 @@ def test_csv_sets_any_option_and_leaves_out_what_is_empty() -> None:
 
 
 def test_params_of_a_csv_may_be_one_object() -> None:
-    text = 'prompt,params,p.b\na cat,"{""a"": 1, ""b"": 2}",3\n'
+    text = 'prompt,params,p.c\na cat,"{""a"": 1, ""b"": 2}",3\n'
 
     [row] = rows(text, "csv")
 
-    assert row.options["params"] == {"a": 1, "b": "3"}
+    assert row.options["params"] == {"a": 1, "b": 2, "c": "3"}
 
 
 def test_yaml_is_a_list_of_texts_or_mappings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 STDIN, STDIN_NAME = "-", "batch"
 FORMATS = ("text", "jsonl", "csv", "yaml")
+MAX_REPEAT = 10_000
 SHOWN = 5
 """How many seeds and paths a dry run prints."""
 
@@ -62,7 +64,7 @@ SHOWN = 5
     "--repeat",
     default=1,
     show_default=True,
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_REPEAT),
     help="Make each row so many times.",
 )
 @click.option(
@@ -139,22 +141,41 @@ def _open(
     from imagen_core.batch import Batch
     from imagen_core.batch_state import State
     from imagen_core.rows import format_of, parse_rows
+    from imagen_core.types import Progress
 
     source = "standard input" if file == STDIN else file
     data = _read(file)
     rows = parse_rows(data, form or format_of(file), source)
     target = app.target(f"{output_dir}/" if output_dir else "")
     name = name or (STDIN_NAME if file == STDIN else Path(file).stem)
+    _refuse_file(target.folder)
     _tell_of_mock(app, rows, str(given["backend"]))
-    return Batch(
-        app,
-        rows,
-        _order(app, given),
-        target=target,
-        state=State(target.folder, name),
-        digest=digest(data),
-        restart=restart,
-    )
+    bar = app.console.bar(max(len(rows.rows), 1))
+
+    def watch() -> None:
+        bar.take("", Progress(message="checking rows"))
+        bar.finish("")
+
+    try:
+        return Batch(
+            app,
+            rows,
+            _order(app, given),
+            target=target,
+            state=State(target.folder, name),
+            digest=digest(data),
+            restart=restart,
+            watch=watch,
+        )
+    finally:
+        bar.hide()
+
+
+def _refuse_file(folder: Path) -> None:
+    """Refuse what is below a file, or is one; a folder that is not there yet is fine."""
+    for path in (folder, *folder.parents):
+        if os.path.isfile(path):  # noqa: PTH113
+            raise UsageError(f"{path} is no folder", hint="choose another --output-dir")
 
 
 def _order(app: App, given: Mapping[str, Any]) -> Order:

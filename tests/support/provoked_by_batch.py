@@ -65,10 +65,19 @@ def full_results(folder: Path) -> Told:
 
 CASES = {
     "cannot read the rows of …: …": Case("batch none.txt"),
+    "…: a … file is none that imagen reads rows from": rows("prompt\ncat", name="rows.tsv"),
     "… has no rows": rows("# nothing", name="rows.txt"),
     "… is not UTF-8 (byte …)": rows(b"\xff"),
     "…:1: …: unknown column; …": rows("promt\ncat"),
     "…:1: …: stands twice in the header": rows("prompt,prompt\ncat,cat"),
+    "…:1: …: stands twice in the header; it is the same as '…'": rows(
+        "prompt,p.seed,param.seed\ncat,1,2"
+    ),
+    "…:1: row 1, …: stands twice": rows('{"prompt": "a", "prompt": "b"}', name="rows.jsonl"),
+    "…:1: row 1, …: the parameter '…' is set by another column, too": rows(
+        '{"prompt": "a", "p.x": 1, "param.x": 2}', name="rows.jsonl"
+    ),
+    "…:1: row 1: nested too deeply": rows('{"prompt": ' + "[" * 9999, name="rows.jsonl"),
     "…:1: …: the columns of a CSV are separated by commas, not by ';'": rows("prompt;seed\ncat;1"),
     "…:2: row 1: has … cells, where the header has …": rows("prompt\na cat, asleep"),
     "…:…: not CSV: …": rows('prompt\n"cat'),
@@ -84,10 +93,17 @@ CASES = {
     "…:2: row 2, output: is that of row 1, too": rows(
         '{"prompt": "a", "output": "x"}\n{"prompt": "b", "output": "x"}', name="rows.jsonl"
     ),
-    "…: row 1: its choices come to … prompts; 10000 is the most": rows(
+    "…: row 1, prompt: one of its choices is an empty prompt": rows("{|}", name="rows.txt"),
+    "…: row 1, count: with --repeat it comes to … pictures of one prompt; 10000 is the most": rows(
+        '{"prompt": "cat", "count": 2}', "--repeat 9999", name="rows.jsonl"
+    ),
+    "…: its rows come to … pictures; 100000 is the most of a batch": rows(
+        "cat\n" * 11, "--repeat 10000", name="rows.txt"
+    ),
+    "…: row 1, prompt: its choices come to … prompts; 10000 is the most": rows(
         "{a|b|c}" * 9, "--expand all", name="rows.txt"
     ),
-    "…: row 1: more than 50 braces stand inside each other": rows(
+    "…: row 1, prompt: more than 50 braces stand inside each other": rows(
         "{a|" * 60 + "}" * 60, name="rows.txt"
     ),
     "the name '…' is no file name": rows("prompt\ncat", "--name a/b"),
