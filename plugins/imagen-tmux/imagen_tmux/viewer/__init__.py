@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from imagen_tmux.viewer.arguments import HELP, Arguments, Misuse, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def run() -> NoReturn:
+    """The console script. Everything is written at once, so nothing has to be taken apart."""
+    os._exit(main())
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -48,4 +53,4 @@ def _tell(descriptor: int, text: str) -> None:
         return  # nobody listens
 
 
-__all__ = ["HELP", "main"]
+__all__ = ["HELP", "main", "run"]

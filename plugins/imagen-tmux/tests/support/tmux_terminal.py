@@ -43,14 +43,13 @@ class Terminal:
         self._replies = dict(replies or {})
         self._size(theirs, size)
         self.before = termios.tcgetattr(theirs)
+        # A terminal belongs to the session whose leader opens it first.
+        opening = ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', os.ttyname(theirs)]
         self.process = subprocess.Popen(
-            command,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
+            [*opening, *command],
+            stdin=subprocess.DEVNULL,
             env={"TERM": "xterm-256color", **environment},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         self.theirs = theirs
 
