@@ -22,7 +22,7 @@ from bench.commands import clean_environment, run_timed
 from bench.environments import ROOT, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 TMUX_IMG, HELD, CHAFA, TIMG = "tmux-img", "tmux-img --hold", "chafa", "timg"
 PHOTO, FLAT = "photo", "flat"
@@ -48,11 +48,15 @@ class Paint(NamedTuple):
 
 
 class Added(NamedTuple):
-    """Seconds of a whole `imagen generate` without and with preview, and of the step by itself."""
+    """Seconds of a whole `imagen generate` without and with preview, and of the step by itself.
+
+    `bare`: of a `tmux new-window` that opens the same.
+    """
 
     without: list[float]
     with_it: list[float]
     step: list[float]
+    bare: list[float]
 
 
 class Previews(NamedTuple):
@@ -76,8 +80,8 @@ def measure(folder: Path, *, quick: bool) -> Previews:
     if tmux is None:
         tell("there is no tmux here (Debian package tmux): what it adds is not measured")
         return Previews(paints, None)
-    with _server(tmux) as inside:
-        return Previews(paints, _added(installed, folder, inside, rounds))
+    with _server(tmux) as (inside, alone):
+        return Previews(paints, _added(installed, folder, inside, alone, rounds))
 
 
 def _make_pictures(folder: Path) -> None:
@@ -152,8 +156,11 @@ def _read_to_the_end(terminal: int, last: bytes) -> None:
 
 
 @contextmanager
-def _server(tmux: str) -> Iterator[dict[str, str]]:
-    """A tmux server of its own; gives the variables of a process in its first pane."""
+def _server(tmux: str) -> Iterator[tuple[dict[str, str], Callable[[], object]]]:
+    """A tmux server of its own.
+
+    Gives the variables of a process in its first pane, and what closes all other windows.
+    """
     with tempfile.TemporaryDirectory(prefix="imagen-bench-") as sockets:
         environment = clean_environment(Path(sockets), {"TMUX_TMPDIR": sockets, "TERM": "screen"})
         server = [tmux, "-L", "bench", "-f", os.devnull]
@@ -165,28 +172,42 @@ def _server(tmux: str) -> Iterator[dict[str, str]]:
         ask("new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), "sleep 100000")
         try:
             told = ask("display-message", "-p", "#{socket_path},#{pid},0 #{pane_id}").split()
-            yield {"TMUX": told[0], "TMUX_PANE": told[1]}
+            inside = {"TMUX": told[0], "TMUX_PANE": told[1]}
+            yield inside, lambda: ask("kill-window", "-a", "-t", ":{start}")
         finally:
             ask("kill-server")
 
 
 def _added(
-    installed: environments.Environment, folder: Path, inside: Mapping[str, str], rounds: int
+    installed: environments.Environment,
+    folder: Path,
+    inside: Mapping[str, str],
+    alone: Callable[[], object],
+    rounds: int,
 ) -> Added:
-    """Whole processes in turns, and the step within processes of its own."""
-    found = Added([], [], [])
+    """Whole processes in turns, and the step within processes of its own.
+
+    The viewer of one does not compete with the next.
+    """
+    found = Added([], [], [], [])
     environment = clean_environment(folder, inside)
     words = ("generate", "a cat", "--backend", "mock", "--seed", "42", "--size", "64x64")
     generate = [installed.script("imagen"), *words, "--output", str(folder / "cat.png")]
     step = [installed.python, "-m", "bench.preview", "step", *words, "--output"]
     python = {**environment, "PYTHONPATH": str(ROOT)}
+    window = ["tmux", "new-window", "-d", "--", installed.script("tmux-img"), "--hold"]
     for number in range(rounds + 1):
         without, _ = run_timed([*generate, "--no-preview"], environment)
         with_it, _ = run_timed([*generate, "--preview"], environment)
+        alone()
         spent = subprocess.check_output(
             [*step, str(folder / "cat.png"), "--preview"], env=python, cwd=folder, text=True
         )
+        alone()
+        bare, _ = run_timed([*window, str(folder / "cat.png")], environment)
+        alone()
         if number:
+            found.bare.append(bare)
             found.without.append(without)
             found.with_it.append(with_it)
             found.step.append(float(spent.split()[-1]))
