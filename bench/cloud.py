@@ -96,13 +96,14 @@ class Rig(NamedTuple):
         """What has to be sent: what was spent, the picture, its row."""
         [picture] = of_run(run)
         facts = picture.facts()
-        place, _ = facts.places
+        path, (place, _) = picture.path, facts.places
         self._post(client, "/rest/v1/imagen_usage", json=usage.row(run), **_rest("mai"))
         self._post(
             client,
             f"/storage/v1/object/imagen-generated/{place}",
-            content=picture.path.read_bytes(),
-            headers={"content-type": facts.mime},
+            data={"cacheControl": "31536000", "metadata": json.dumps({"sha256": facts.sha256})},
+            files={"file": (path.name, path.read_bytes(), facts.mime)},
+            headers={"x-upsert": "false"},
         )
         row = picture.row(facts, owner=OWNER, place=place)
         self._post(client, "/rest/v1/images", json=row, **_rest("imagen"))

@@ -142,7 +142,8 @@ def about_cloud(clouds: Clouds) -> list[str]:
     return [
         "The project is a real PostgreSQL and PostgREST with a fake Storage, in processes of their "
         "own, on this machine. imagen is its two steps, with a new App each time; the bare client "
-        "is httpx with the same three requests and nothing else. The library is imported before.",
+        "is httpx with the same three requests and nothing else: it makes no digest. The library "
+        "is imported before.",
         f"Importing it (supabase) takes {seconds * 1000:.0f} ms in a new process, once a command, "
         "after the path is printed.",
     ]

@@ -260,9 +260,13 @@ def _send(
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
         raise translate(error, who=who, sent_at=sent_at, hint=hint) from None
     finally:
-        if client.is_closed:
-            # It was closed in the midst of this call, whose connection nobody else would end.
-            client._transport.close()
+        end_left(client)
+
+
+def end_left(client: httpx.Client) -> None:
+    """End the connection of a call in whose midst the client was closed: nobody else would."""
+    if client.is_closed:
+        client._transport.close()
 
 
 def _backoff(retry: Retry, number: int, asked: float | None = None) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def test_dry_run_asks_nobody_and_writes_nothing(
     imagen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "")
+    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "")  # whose switches would have lines, too
     done = imagen(
         "generate", "a cat", "--backend", "mock", "--seed", "5", "--no-sidecar", "--dry-run",
         "-p", "fail=failed",
@@ -48,8 +48,8 @@ def test_dry_run_asks_nobody_and_writes_nothing(
 def test_dry_run_says_where_each_value_comes_from(
     imagen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "")
     monkeypatch.setenv("IMAGEN_SIDECAR", "off")
+    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "")
 
     (plan,) = imagen("generate", "a cat", "--backend", "mock", "--dry-run", "--json").json()
 

@@ -68,6 +68,25 @@ def test_dry_run_imports_no_client_and_no_database() -> None:
     assert imported("generate", "a cat", "--backend", "mock", "--dry-run") & HEAVY == set()
 
 
+CLOUD = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_SERVICE_KEY": "k"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment"),
+    [((), {}), (("--no-cloud",), CLOUD), ((), {**CLOUD, "IMAGEN_CLOUD_SYNC": "off"})],
+    ids=["not configured", "flag", "variable"],
+)
+def test_picture_without_the_cloud_imports_nothing_of_it(
+    flags: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    found = imported(
+        "generate", "a cat", "--backend", "mock", "--size", "32x32", *flags, **environment
+    )
+
+    assert "imagen_supabase" in found
+    assert found & {"supabase", "postgrest", "storage3", "httpx", "psycopg"} == set()
+
+
 def test_public_names_are_there_and_cost_nothing_until_used() -> None:
     code = (
         "import sys, imagen_core; assert 'msgspec' not in sys.modules; "

@@ -60,7 +60,8 @@ def command(app: App, *, since: str, raw: bool, everything: bool, store: str) ->
         _print_groups(app, groups, whole)
     if not parts and not everything:
         told = f"no run that went well was billed, says the store '{name}'"
-        app.console.info(f"{told}; --all shows the others, too")
+        more = "; --all shows the others, too" if isinstance(found, Ledger) else ""
+        app.console.info(f"{told}{more}")
 
 
 def _check_date(text: str) -> None:

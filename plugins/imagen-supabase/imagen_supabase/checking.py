@@ -6,28 +6,52 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from imagen_core import CredentialsError, ImagenError, RejectedError, UnavailableError, told
-from imagen_supabase.client import BUCKET, IMAGES, MIGRATIONS, USAGE, connect
+from imagen_core import ImagenError, UnavailableError, told
+from imagen_supabase import usage
+from imagen_supabase.client import connect
 from imagen_supabase.config import needed_credentials, owner, role
-from imagen_supabase.pictures import EXTENSIONS
+from imagen_supabase.pictures import COLUMNS, EXTENSIONS
 from imagen_supabase.postgres import VARIABLE, open_database
-from imagen_supabase.problems import MIGRATE, SetUpError
+from imagen_supabase.problems import AGAIN, MIGRATE, RefusedRowError, SetUpError
 from imagen_supabase.scripts import migrations
+from imagen_supabase.tables import BUCKET, IMAGES, MIGRATIONS, USAGE
 
 if TYPE_CHECKING:
     from imagen_core import Context
-    from imagen_supabase.client import Project, Table
+    from imagen_supabase.client import Project
+    from imagen_supabase.tables import Table
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 POLICIES = {
     "imagen.images": {"images_owner_reads", "images_owner_tags"},
     "storage.objects": {"imagen_owner_reads"},
 }
-SHUT = """
+GUARDED = r"""
     select nspname || '.' || relname, relrowsecurity,
+        array(select polname::text from pg_policy where polrelid = c.oid
+            and pg_get_expr(polqual, polrelid) ~ 'owner_user_id.*auth\.uid\(\)'),
         array(select polname::text from pg_policy where polrelid = c.oid)
     from pg_class c join pg_namespace n on n.oid = relnamespace
-    where nspname || '.' || relname = any (%s)"""
+    where relkind in ('r', 'p')
+    and (nspname = 'imagen' or nspname || '.' || relname = any (
+        array['mai.imagen_usage', 'storage.objects']))"""
+OPEN = """
+    select r.role || ' may ' || lower(p) || ' ' || nspname || '.' || relname
+    from pg_class c join pg_namespace n on n.oid = relnamespace,
+        unnest(array['anon', 'authenticated']) r (role),
+        unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+    where relkind in ('r', 'p', 'v', 'm', 'f')
+    and (nspname = 'imagen' or (nspname = 'mai' and relname like 'imagen_usage%'))
+    and has_table_privilege(r.role, c.oid, p)
+    and not (r.role = 'authenticated' and p = 'SELECT' and c.oid = to_regclass('imagen.images'))
+    union all
+    select 'anybody may read storage.objects by the policy ' || polname
+    from pg_policy where polrelid = to_regclass('storage.objects')
+    and polcmd in ('r', '*') and pg_get_expr(polqual, polrelid) = 'true'
+    and polroles && (
+        select array_agg(oid) || 0::oid from pg_roles where rolname in ('anon', 'authenticated'))
+    order by 1"""
+"""What is open to visitors and should not be, in sentences."""
 
 
 class Finding(NamedTuple):
@@ -76,29 +100,27 @@ def _migrations(context: Context) -> str:
 
 
 def _images(context: Context) -> str:
-    return _writable(_project(context), IMAGES)
+    return _writable(_project(context), IMAGES, COLUMNS)
 
 
 def _usage(context: Context) -> str:
-    return _writable(_project(context), USAGE)
+    return _writable(_project(context), USAGE, usage.COLUMNS)
 
 
-def _writable(project: Project, table: Table) -> str:
+def _writable(project: Project, table: Table, columns: str) -> str:
     """That rows can be read, and would be taken: one without its values is refused for these."""
-    next(project.select(table, "id"), None)
+    next(project.select(table, columns), None)
     try:
         project.insert(table, [{"id": NOBODY}])
-    except (CredentialsError, UnavailableError, SetUpError):
-        raise
-    except RejectedError:
+    except RefusedRowError:
         return "can be read and written"
-    raise ImagenError(f"{table.schema}.{table.name} takes rows without values", hint=MIGRATE)
+    raise ImagenError(f"{table} takes rows without values", hint=MIGRATE)
 
 
 def _bucket(context: Context) -> str:
     found = _project(context).bucket()
     if found.public:
-        raise SetUpError(f"{BUCKET} is public: anybody can read it", hint=MIGRATE)
+        raise SetUpError(f"{BUCKET} is public: anybody can read it", hint=AGAIN)
     allowed = found.allowed_mime_types
     if allowed and (refused := set(EXTENSIONS) - set(allowed)):
         hint = "add them in the dashboard, under Storage"
@@ -113,15 +135,27 @@ def _owner(context: Context) -> str:
 
 def _policies(context: Context) -> str:
     with _database(context) as connection:
-        rows = connection.execute(SHUT, [list(POLICIES)]).fetchall()
-    there = {name: set(policies) if secured else None for name, secured, policies in rows}
+        rows = connection.execute(GUARDED).fetchall()
+    if bare := sorted(name for name, secured, _, _ in rows if not secured):
+        raise SetUpError(f"row-level security is off for {', '.join(bare)}", hint=AGAIN)
+    sound = {name: set(policies) for name, _, policies, _ in rows}
     for name, wanted in POLICIES.items():
-        found = there.get(name, set())
-        if found is None:
-            raise SetUpError(f"row-level security is off for {name}", hint=MIGRATE)
-        if missing := wanted - found:
-            raise SetUpError(f"{name} lacks {', '.join(sorted(missing))}", hint=MIGRATE)
+        if missing := wanted - sound.get(name, set()):
+            raise SetUpError(f"{name} lacks {', '.join(sorted(missing))}", hint=AGAIN)
+    there = {name: set(policies) for name, _, _, policies in rows}
+    if more := there["imagen.images"] - POLICIES["imagen.images"]:
+        hint = "look at what it lets through, and drop it"
+        raise SetUpError(f"imagen.images has another policy: {', '.join(sorted(more))}", hint=hint)
     return "every owner sees their own rows and objects"
+
+
+def _rights(context: Context) -> str:
+    with _database(context) as connection:
+        found = [sentence for (sentence,) in connection.execute(OPEN).fetchall()]
+    if found:
+        hint = "revoke it, or drop the policy: the page about Supabase has who may do what"
+        raise SetUpError("; ".join(found), hint=hint)
+    return "nothing is open to visitors but the owner's own rows"
 
 
 def _user(context: Context) -> str:
@@ -156,4 +190,4 @@ _THROUGH_THE_API = (
     ("bucket", _bucket),
     ("owner", _owner),
 )
-_IN_THE_DATABASE = (("policies", _policies), ("user", _user))
+_IN_THE_DATABASE = (("policies", _policies), ("rights", _rights), ("user", _user))

@@ -8,43 +8,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from imagen_core import UnavailableError, http
+from imagen_core import Failure, UnavailableError, http
 from imagen_supabase.config import needed_credentials
 from imagen_supabase.problems import Asker, BusyError, ConflictError, odd, translated
+from imagen_supabase.tables import BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
 
-    from imagen_core import Context, ImagenError
+    from imagen_core import Context
     from imagen_supabase.config import Credentials
+    from imagen_supabase.tables import Table
 
 T = TypeVar("T")
 
-BUCKET = "imagen-generated"
 CONNECT_SECONDS = 5.0
-WAITS = (0.5, 1.5)
-"""How long to wait before each further try, after a 5xx or a fault of the connection."""
+WAITS = (1 / 60, 1 / 20)
+"""How long to wait before each further try after a passing fault, as parts of the time-out."""
 OUTAGE_SECONDS = 30.0
 """So long nobody asks again for what was out of reach, so that a batch need not wait each time."""
 PAGE = 1000
-
-
-class Table(NamedTuple):
-    """A table of a schema."""
-
-    schema: str
-    name: str
-
-
-IMAGES = Table("imagen", "images")
-USAGE = Table("mai", "imagen_usage")
-DAILY = Table("mai", "imagen_usage_daily")
-MIGRATIONS = Table("imagen", "schema_migrations")
 
 
 @contextmanager
@@ -56,7 +44,7 @@ def connect(context: Context) -> Iterator[Project]:
     seconds = context.settings("supabase").timeout
     timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
     with http.open_client(timeout=timeout) as client:
-        yield Project(found, client)
+        yield Project(found, client, patience=seconds)
 
 
 class Project:
@@ -65,19 +53,20 @@ class Project:
     What is sent twice here does no harm: an object is made without replacing, a row under an id.
     """
 
-    def __init__(self, credentials: Credentials, client: httpx.Client) -> None:
+    def __init__(self, credentials: Credentials, client: httpx.Client, *, patience: float) -> None:
         from supabase import ClientOptions, create_client
 
         self.url = credentials.url
         self.who = f"Supabase at {urlsplit(credentials.url).netloc}"
-        key = credentials.key.reveal()
-        self._asker = Asker(self.who, credentials.variable, key)
+        self._asker = Asker(self.who, credentials.variable, credentials.key)
+        self._client = client
+        self._patience = patience
         self._last = threading.local()
-        self._outages: dict[str, tuple[float, ImagenError]] = {}
+        self._outages: dict[str, tuple[float, Failure]] = {}
         client.event_hooks["response"].append(self._note)
         self._supabase = create_client(
             credentials.url,
-            key,
+            credentials.key.reveal(),
             ClientOptions(
                 httpx_client=client,
                 postgrest_client_retry=False,
@@ -107,6 +96,10 @@ class Project:
         except ConflictError:
             return False
         return True
+
+    def remove(self, place: str) -> None:
+        """Take an object away."""
+        self._ask("storage", lambda: self._bucket.remove([place]))
 
     def digest(self, place: str) -> str:
         """The sha256 of an object."""
@@ -140,35 +133,37 @@ class Project:
         """What there is to say of the bucket: `public`, `allowed_mime_types`, `file_size_limit`."""
         return self._ask("storage", lambda: self._supabase.storage.get_bucket(BUCKET))
 
-    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add rows, but for those whose ids are there: these stay as they are."""
-        from postgrest.types import ReturnMethod
-
-        query = self._table(table).upsert(
-            list(rows), on_conflict="id", ignore_duplicates=True, returning=ReturnMethod.minimal
-        )
-        self._rows(self._ask("database", query.execute).data)
+    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Add rows but for those whose ids are there, and give the ids of those that were added."""
+        query = self._table(table).upsert(list(rows), on_conflict="id", ignore_duplicates=True)
+        query.request.params = query.request.params.set("select", "id")
+        return {row["id"] for row in self._rows(self._ask("database", query.execute).data)}
 
     def select(
         self, table: Table, columns: str, *, order: str = "id", **conditions: str
     ) -> Iterator[dict[str, Any]]:
-        """Rows in the order of these columns, page by page: a server gives so many at most.
+        """Rows in the order of these columns, which tell one from another, page by page.
 
-        `conditions` are by column, as PostgREST writes them: `sha256="eq.…"`.
+        `conditions` are by column, as PostgREST writes them: `sha256="eq.…"`. A page begins after
+        the last row of the one before, so that rows which come meanwhile shift nothing.
         """
-        number, total = 0, 1
-        while number < total:
+        keys = order.split(",")
+        last: dict[str, Any] = {}
+        while True:
             query = self._table(table).select(columns, count="exact")
             for column, condition in conditions.items():
                 operator, _, value = condition.partition(".")
                 query = query.filter(column, operator, value)
-            for column in order.split(","):
+            if last:
+                query = query.or_(_after(keys, last))
+            for column in keys:
                 query = query.order(column)
-            reply = self._ask("database", query.range(number, number + PAGE - 1).execute)
+            reply = self._ask("database", query.limit(PAGE).execute)
             rows = self._rows(reply.data)
             yield from rows
-            number += len(rows)
-            total = (reply.count or 0) if rows else 0
+            if not rows or len(rows) == reply.count:
+                return
+            last = rows[-1]
 
     def _table(self, table: Table) -> Any:
         return self._supabase.schema(table.schema).table(table.name)
@@ -181,20 +176,22 @@ class Project:
 
     def _ask(self, service: str, call: Callable[[], T]) -> T:
         """Do it, again after a passing fault; raises one of our errors."""
-        until, problem = self._outages.get(service, (0.0, None))
-        if problem and time.monotonic() < until:
-            raise problem
-        for wait in (*WAITS, 0.0):
+        until, outage = self._outages.get(service, (0.0, None))
+        if outage and time.monotonic() < until:
+            raise outage.error()
+        waits = [part * self._patience for part in WAITS]
+        end = time.monotonic() + self._patience
+        while True:
             try:
                 return self._called(call)
             except BusyError:
                 raise
             except UnavailableError as error:
-                problem = error
-            time.sleep(wait)
-        assert problem is not None
-        self._outages[service] = (time.monotonic() + OUTAGE_SECONDS, problem)
-        raise problem
+                # Who has kept us waiting for all that time already is not asked once more.
+                if not waits or time.monotonic() + waits[0] > end:
+                    self._outages[service] = (time.monotonic() + OUTAGE_SECONDS, Failure.of(error))
+                    raise
+            time.sleep(waits.pop(0))
 
     def _called(self, call: Callable[[], T]) -> T:
         import httpx
@@ -214,10 +211,27 @@ class Project:
             ValueError,
             TypeError,
             LookupError,
+            RuntimeError,
         ) as error:
             problem = translated(error, self._asker, status=self._last.status, sent_at=sent_at)
+        finally:
+            http.end_left(self._client)
         # Outside of the handler: the library's own words may hold the row, and so the prompt.
         raise problem
 
     def _note(self, response: httpx.Response) -> None:
         self._last.status = response.status_code
+
+
+def _after(keys: Sequence[str], row: Mapping[str, Any]) -> str:
+    """The condition of PostgREST that a row comes behind this one in the order of these columns."""
+    alternatives = []
+    for number, key in enumerate(keys):
+        same = [f"{column}.eq.{_quoted(row[column])}" for column in keys[:number]]
+        alternatives.append(f"and({','.join([*same, f'{key}.gt.{_quoted(row[key])}'])})")
+    return ",".join(alternatives)
+
+
+def _quoted(value: Any) -> str:
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -27,6 +27,7 @@ from imagen_core import (
 
 if TYPE_CHECKING:
     from imagen_supabase.client import Project
+    from imagen_supabase.cloud import Sent
     from imagen_supabase.inventory import Item
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -52,60 +53,115 @@ def cloud() -> None:
 @pass_app
 def push(app: App, paths: tuple[str, ...], *, dry_run: bool, quiet: bool) -> None:
     """Compare, and send what is wanting; whatever interrupts it, the next push goes on."""
+    app.console.quiet = quiet
+    halves = [_push_usage] if not (paths or app.context.owner_user_id) else [_push_pictures]
+    halves += [] if paths or _push_usage in halves else [_push_usage]
+    problems = []
+    for half in halves:
+        # What is wrong with the one is no reason to leave out the other.
+        try:
+            half(app, paths, dry_run=dry_run)
+        except Cancelled:
+            raise
+        except ImagenError as error:
+            problems.append(error)
+    told = {str(problem): problem for problem in reversed(problems)}
+    for problem in list(told.values())[:-1]:
+        app.console.error(problem)
+    if problems:
+        raise problems[0]
+
+
+def _push_pictures(app: App, paths: tuple[str, ...], *, dry_run: bool) -> None:
     from imagen_supabase import inventory
     from imagen_supabase.client import connect
     from imagen_supabase.config import owner
 
-    app.console.quiet = quiet
     whose = owner(app.context)
     project = app.context.once(connect)
     items, _ = inventory.survey(project, whose, inventory.pictures(app.context, paths))
-    usage = [] if paths else inventory.missing_usage(app.context, project)
-    reasons = [(item, item.reason) for item in items if item.reason]
-    for item, reason in reasons:
-        app.console.error(reason, {"path": str(item.picture.path)})
+    refused = [item for item in items if item.reason]
+    for item in refused:
+        assert item.reason is not None
+        app.console.error(item.reason, {"path": str(item.picture.path)})
     wanting = [item for item in items if item.is_wanting]
     if dry_run:
-        _tell_plan(app, wanting, len(usage))
+        _tell_plan(app, wanting)
         return
-    if usage:
-        inventory.push_usage(project, usage)
-    failed = _push(app, project, whose, wanting)
+    failed = _send(app, project, whose, wanting)
     there = sum(item.state == inventory.State.THERE for item in items)
     sent = len(wanting) - failed
-    app.console.info(f"{sent} sent, {there} there already; {len(usage)} rows of usage sent")
-    if bad := failed + len(reasons):
+    app.console.info(f"pictures: {sent} sent, {there} there already")
+    if bad := failed + len(refused):
         kind = PartialFailure if sent or there else ImagenError
         raise kind(f"{bad} of {len(items)} pictures are not in the cloud")
 
 
-def _push(app: App, project: Project, owner: str, wanting: list[Item]) -> int:
+def _send(app: App, project: Project, owner: str, wanting: list[Item]) -> int:
     """Send them with a bar, and say how many failed; a fault that all would meet is raised."""
     from imagen_supabase import inventory
 
     bar = app.console.bar(len(wanting))
     failed = sent = 0
     try:
-        for item, (place, problem) in inventory.push(project, owner, wanting):
+        for item, outcome in inventory.push(project, owner, wanting):
             path = str(item.picture.path)
-            if problem is None:
+            if outcome.problem is None:
                 sent += 1
-                inventory.remember(app.context, project, item.picture, place)
-                _tell_sent(app, item, place)
+                _tell_sent(app, item, outcome.place)
+                _remember(app, project, item, outcome.place)
                 bar.finish(path)
                 bar.take(path, Progress(message=item.picture.path.name))
-            elif inventory.is_final(problem):
-                told_so_far = f"{problem}; {len(wanting) - sent} pictures are left"
-                raise replace(Failure.of(problem), message=told_so_far).error()
+            elif isinstance(outcome.problem, inventory.FINAL):
+                left = f"{outcome.problem}; {len(wanting) - sent} pictures are left"
+                raise replace(Failure.of(outcome.problem), message=left).error()
             else:
                 failed += 1
-                app.console.error(problem, {"path": path})
+                app.console.error(_problem(path, outcome), {"path": path})
     except KeyboardInterrupt:
         left = f"{len(wanting) - sent} of {len(wanting)} pictures are left"
         raise Cancelled(left, hint="'imagen cloud push' goes on") from None
     finally:
         bar.hide()
     return failed
+
+
+def _problem(path: str, outcome: Sent) -> ImagenError:
+    """Why a picture is not in the cloud, or is there without its row; says which picture."""
+    problem = outcome.problem
+    assert problem is not None
+    if outcome.place:
+        return replace(Failure.of(problem), message=f"{path} is {outcome.text}", hint="").error()
+    named = str(problem) if path in str(problem) else f"{path}: {problem}"
+    return replace(Failure.of(problem), message=named).error()
+
+
+def _remember(app: App, project: Project, item: Item, place: str) -> None:
+    from imagen_supabase import inventory
+
+    try:
+        inventory.remember(app.context, project, item.picture, place)
+    except ImagenError as error:
+        app.console.warn(f"the ledger does not know that {place} was sent: {error}")
+
+
+def _push_usage(app: App, paths: tuple[str, ...], *, dry_run: bool) -> None:
+    from imagen_supabase import inventory
+    from imagen_supabase.client import connect
+
+    del paths
+    project = app.context.once(connect)
+    rows = inventory.missing_usage(app.context, project)
+    if dry_run:
+        app.console.info(f"usage: {len(rows)} rows would be sent")
+        return
+    refused = list(inventory.push_usage(project, rows))
+    if rows:
+        app.console.info(f"usage: {len(rows) - len(refused)} rows sent")
+    for run_id, error in refused:
+        app.console.error(error, {"id": run_id})
+    if refused:
+        raise ImagenError(f"{len(refused)} rows of usage are not in the cloud")
 
 
 @cloud.command("status", help=f"Compare this machine with the cloud.\n\n{PATHS}")
@@ -116,15 +172,15 @@ def _push(app: App, project: Project, owner: str, wanting: list[Item]) -> int:
 def status(app: App, paths: tuple[str, ...]) -> None:
     """Count the pictures by how they stand, and name those that can't be sent."""
     from imagen_supabase import inventory
-    from imagen_supabase.client import BUCKET, connect
+    from imagen_supabase.client import connect
     from imagen_supabase.config import owner
+    from imagen_supabase.tables import BUCKET
 
     project = app.context.once(connect)
     found = inventory.pictures(app.context, paths)
     items, there = inventory.survey(project, owner(app.context), found)
     usage = len(inventory.missing_usage(app.context, project))
     counts = Counter(item.state for item in items)
-    orphans = {place for place, _ in there.rows.values()} - there.objects
     if app.console.as_json:
         app.console.json(
             {
@@ -132,7 +188,6 @@ def status(app: App, paths: tuple[str, ...]) -> None:
                 "bucket": BUCKET,
                 **{state.name.lower(): counts[state] for state in inventory.State},
                 "rows": len(there.rows),
-                "rows_without_object": len(orphans),
                 "usage_missing": usage,
                 "refused_pictures": [_refused(item) for item in items if item.reason],
             }
@@ -140,7 +195,7 @@ def status(app: App, paths: tuple[str, ...]) -> None:
         return
     rows = [(state.value, str(counts[state])) for state in inventory.State]
     rows += [("rows of the owner", str(len(there.rows)))]
-    rows += [("of these without an object", str(len(orphans))), ("usage to be sent", str(usage))]
+    rows += [("usage to be sent", str(usage))]
     app.console.table(("pictures", "count"), rows)
     for item in items:
         if item.reason:
@@ -177,19 +232,22 @@ def url(app: App, path: str, *, expires: str) -> None:
 
 def _place(app: App, project: Project, path: str) -> str:
     """Where a picture of this machine is; what is none is taken for a path in the bucket."""
-    from imagen_supabase.client import IMAGES
     from imagen_supabase.config import owner
+    from imagen_supabase.tables import IMAGES
 
     file = expand_home(path)
     if not file.is_file():
-        if re.fullmatch(r"\d{4}-\d\d-\d\d/[^/]+", path):
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[A-Za-z0-9-]+\.[a-z]+", path):
             return path
         raise UsageError(
             f"there is no picture {path}", hint="or name it as the bucket does: DATE/NAME"
         )
-    digest = sha256(file.read_bytes()).hexdigest()
+    try:
+        digest = sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
     conditions = {"owner_user_id": f"eq.{owner(app.context)}", "sha256": f"eq.{digest}"}
-    for row in project.select(IMAGES, "storage_path", **conditions):
+    for row in project.select(IMAGES, "id,storage_path", **conditions):
         return str(row["storage_path"])
     raise UsageError(f"{path} is not in the cloud", hint=f"imagen cloud push {path}")
 
@@ -211,14 +269,14 @@ def _tell_sent(app: App, item: Item, place: str) -> None:
         app.console.line(place)
 
 
-def _tell_plan(app: App, wanting: list[Item], usage: int) -> None:
+def _tell_plan(app: App, wanting: list[Item]) -> None:
     for item in wanting:
         path = str(item.picture.path)
         if app.console.as_json:
             app.console.json({"path": path, "state": item.state.name.lower()})
         else:
             app.console.line(path)
-    app.console.info(f"{len(wanting)} pictures and {usage} rows of usage would be sent")
+    app.console.info(f"pictures: {len(wanting)} would be sent")
 
 
 def _refused(item: Item) -> dict[str, str]:

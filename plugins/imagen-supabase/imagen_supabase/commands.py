@@ -34,14 +34,21 @@ def supabase() -> None:
 @click.option("--db-url", metavar="URL", help=f"The database; else what {VARIABLE} holds.")
 @click.option("--print", "prints", is_flag=True, help="Print the SQL, all or that of each NAME.")
 @click.option("--status", is_flag=True, help="Tell what is there, and change nothing.")
+@click.option("--again", is_flag=True, help="Apply all of them, also what was applied already.")
 @json_option("Print one JSON object a migration on stdout, errors too.")
 @pass_app
 def migrate(
-    app: App, names: tuple[str, ...], *, db_url: str | None, prints: bool, status: bool
+    app: App,
+    names: tuple[str, ...],
+    *,
+    db_url: str | None,
+    prints: bool,
+    status: bool,
+    again: bool,
 ) -> None:
     """Apply what is missing, or print it, or tell how things stand."""
-    if prints and status:
-        raise UsageError("--print and --status exclude each other")
+    if prints + status + again > 1:
+        raise UsageError("--print, --status and --again exclude each other")
     chosen = scripts.named(names) if names else scripts.migrations()
     if prints:
         _print(app, chosen)
@@ -55,7 +62,7 @@ def migrate(
     if status:
         _tell_status(app, url)
     else:
-        _apply(app, url)
+        _apply(app, url, again=again)
 
 
 @supabase.command("check", help="Look at all that the project needs, and say how to mend it.")
@@ -117,12 +124,12 @@ _REMARKS = {
 }
 
 
-def _apply(app: App, url: str) -> None:
+def _apply(app: App, url: str, *, again: bool) -> None:
     from imagen_supabase.migrate import migrating
 
     with migrating(url) as migrator:
         for one in scripts.migrations():
-            _tell_outcome(app, migrator.apply(one, tell=app.console.info))
+            _tell_outcome(app, migrator.apply(one, again=again, tell=app.console.info))
 
 
 def _tell_outcome(app: App, outcome: Outcome) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -45,7 +46,8 @@ class Credentials(NamedTuple):
 
 def credentials(context: Context) -> Credentials | None:
     """What is set of them; None if nothing is, a CredentialsError if only a half is."""
-    url = context.environment.get(URL, "").strip() or context.settings("supabase").url
+    url = context.environment.get(URL, "").strip()
+    where, url = (f"${URL}", url) if url else ("supabase.url", context.settings("supabase").url)
     found = ((variable, context.secret(variable)) for variable in KEYS)
     variable, key = next(((name, secret) for name, secret in found if secret), (KEY, None))
     if not url and key is None:
@@ -53,7 +55,7 @@ def credentials(context: Context) -> Credentials | None:
     if not url:
         raise CredentialsError(f"${variable} is set and ${URL} is not", hint=WHERE)
     if key is None:
-        raise CredentialsError(f"{URL} is set and ${KEY} is not", hint=WHERE)
+        raise CredentialsError(f"{where} is set and ${KEY} is not", hint=WHERE)
     _check_key(key, variable)
     return Credentials(_project(url), key, variable)
 
@@ -69,13 +71,14 @@ def needed_credentials(context: Context) -> Credentials:
 
 def owner(context: Context) -> str:
     """The id of the user who is to see the pictures."""
-    if not context.owner_user_id:
+    given = context.owner_user_id.strip()
+    if not given:
         raise ConfigError("owner_user_id is empty: no picture is synced", hint=LOOK_UP)
     try:
-        return str(UUID(context.owner_user_id))
+        return str(UUID(given))
     except ValueError:
         raise ConfigError(
-            f"owner_user_id is no UUID, but '{context.owner_user_id}': no picture is synced",
+            f"owner_user_id is no UUID, but '{given}': no picture is synced",
             hint=LOOK_UP,
         ) from None
 
@@ -110,9 +113,15 @@ def check(context: Context) -> Iterator[str]:
 def _project(url: str) -> str:
     """The address of the project, without what people paste behind it."""
     if re.match(r"postgres(ql)?://", url):
-        told = f"{URL} is the URL of a database, and should be that of the project"
-        raise CredentialsError(told, hint=WHERE)
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
+        raise CredentialsError(
+            f"{URL} is the URL of a database, and should be that of the project", hint=WHERE
+        )
+    try:
+        parts = urlsplit(url)
+        sound = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:  # a port or an address in brackets that is none
+        sound = False
+    if not sound or parts.username or parts.query or parts.fragment or re.search(r"\s", url):
         raise CredentialsError(f"{URL} is no http(s) address", hint=WHERE)
     return re.sub(r"/(rest|storage|auth)/v1/?$", "", url).rstrip("/")
 
@@ -124,8 +133,10 @@ def _check_key(key: Secret, variable: str) -> None:
             f"the key in ${variable} has a character that no header takes", hint=WHERE
         )
     if text.startswith("sb_publishable_") or role(text) in PUBLISHED:
-        told = f"${variable} holds a key for web pages, which may write nothing"
-        raise CredentialsError(told, hint="take the service key (service_role, or sb_secret_…)")
+        raise CredentialsError(
+            f"${variable} holds a key for web pages, which may write nothing",
+            hint="take the service key (service_role, or sb_secret_…)",
+        )
 
 
 def role(key: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from enum import StrEnum
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -18,10 +20,12 @@ from imagen_core import (
     UnavailableError,
     UsageError,
     expand_home,
+    http,
 )
-from imagen_supabase.client import IMAGES, USAGE
 from imagen_supabase.cloud import STEP, Sent, send
-from imagen_supabase.pictures import Facts, Picture, of_run, read_sidecar
+from imagen_supabase.pictures import Picture, PictureError, of_run, read_sidecar
+from imagen_supabase.problems import RefusedRowError, SetUpError, StrangeError
+from imagen_supabase.tables import IMAGES, USAGE
 from imagen_supabase.usage import is_billed, row as usage_row
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE = 4
 ROWS_AT_ONCE = 500
 SIDECAR = ".json"
+FINAL = (UnavailableError, CredentialsError, SetUpError, StrangeError)
+"""Faults that the next picture would meet, too."""
 
 
 class State(StrEnum):
@@ -58,15 +64,10 @@ class Item(NamedTuple):
 
 
 class Cloud(NamedTuple):
-    """What the project has of one owner: rows by their ids, and the objects that are there."""
+    """What the project has of one owner: place and sha256 by row, and the objects of these."""
 
     rows: dict[str, tuple[str, str]]
     objects: set[str]
-
-    @property
-    def digests(self) -> dict[tuple[str, str], str]:
-        """The ids of rows by place and sha256."""
-        return {key: row_id for row_id, key in self.rows.items()}
 
 
 def pictures(context: Context, paths: Iterable[str]) -> Iterator[Picture]:
@@ -83,46 +84,71 @@ def pictures(context: Context, paths: Iterable[str]) -> Iterator[Picture]:
 
 
 def survey(project: Project, owner: str, found: Iterable[Picture]) -> tuple[list[Item], Cloud]:
-    """How each of these pictures stands, and what was compared with."""
+    """How each of these pictures stands, and what was compared with.
+
+    Of the bucket only those folders are read in which such a picture may be.
+    """
     rows = project.select(IMAGES, "id,storage_path,sha256", owner_user_id=f"eq.{owner}")
     there = {row["id"]: (row["storage_path"], row["sha256"]) for row in rows}
-    folders = sorted({place.partition("/")[0] for place, _ in there.values()})
+    taken = set(there.values())
+    items = [_item(picture, there, taken) for picture in found]
+    folders = sorted({item.place.partition("/")[0] for item in items if item.place})
     cloud = Cloud(there, {name for folder in folders for name in project.names(folder)})
-    known = cloud.digests
-    return [_item(picture, cloud, known) for picture in found], cloud
+    return [_with_object(item, cloud.objects) for item in items], cloud
 
 
-def _item(picture: Picture, cloud: Cloud, known: dict[tuple[str, str], str]) -> Item:
+def _item(picture: Picture, rows: dict[str, tuple[str, str]], taken: set[tuple[str, str]]) -> Item:
     try:
         facts = picture.facts()
-    except UsageError as error:
+        place, digest = rows.get(facts.row_id, ("", facts.sha256))
+        if digest != facts.sha256:
+            raise PictureError(f"{picture.path} has the id of another picture in the cloud")
+        # Another Run may have made the same.
+        same = (one for one in facts.places if (one, facts.sha256) in taken)
+        place = place or next(same, "")
+        if not place and picture.path.exists():
+            picture.read(facts)
+    except PictureError as error:
         return Item(picture, State.REFUSED, reason=error)
-    place = _place(facts, cloud, known)
-    if place in cloud.objects:
-        return Item(picture, State.THERE, place)
-    if not picture.path.exists():
-        return Item(picture, State.GONE)
-    return Item(picture, State.NO_OBJECT if place else State.MISSING, place)
+    return Item(picture, State.MISSING, place)
 
 
-def _place(facts: Facts, cloud: Cloud, known: dict[tuple[str, str], str]) -> str:
-    """Where the picture is by its row, or by that of another Run which made the same."""
-    if facts.row_id in cloud.rows:
-        return cloud.rows[facts.row_id][0]
-    return next((place for place in facts.places if (place, facts.sha256) in known), "")
+def _with_object(item: Item, objects: set[str]) -> Item:
+    """The same with what the bucket has of it."""
+    if item.reason:
+        return item
+    if item.place in objects:
+        return item._replace(state=State.THERE)
+    if not item.picture.path.exists():
+        return item._replace(state=State.GONE)
+    return item._replace(state=State.NO_OBJECT if item.place else State.MISSING)
 
 
 def push(project: Project, owner: str, items: Sequence[Item]) -> Iterator[tuple[Item, Sent]]:
-    """Send what is wanting, several at once, and tell of each. Closed early it ends early."""
-    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="imagen-push") as pool:
-        works = {
-            pool.submit(_sent, project, item, owner): item for item in items if item.is_wanting
-        }
-        try:
-            for work in as_completed(works):
-                yield works[work], work.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    """Send what is wanting, several at once, and tell of each.
+
+    Closed early it begins nothing more; what is under way is left to itself, and the next push
+    finds it.
+    """
+    waiting = deque(item for item in items if item.is_wanting)
+    done: SimpleQueue[tuple[Item, Sent]] = SimpleQueue()
+
+    def work() -> None:
+        while waiting:
+            try:
+                item = waiting.popleft()
+            except IndexError:  # another one took the last
+                return
+            done.put((item, _sent(project, item, owner)))
+
+    count = len(waiting)
+    for _ in range(min(SIDE_BY_SIDE, count)):
+        threading.Thread(target=work, name=http.THREAD_NAME, daemon=True).start()
+    try:
+        for _ in range(count):
+            yield done.get()
+    finally:
+        waiting.clear()
 
 
 def _sent(project: Project, item: Item, owner: str) -> Sent:
@@ -130,19 +156,21 @@ def _sent(project: Project, item: Item, owner: str) -> Sent:
         return send(project, item.picture, owner, place=item.place)
     except ImagenError as error:
         return Sent("", error)
-
-
-def is_final(problem: ImagenError) -> bool:
-    """Whether the next picture would meet the same: nobody answers, or the key is refused."""
-    return isinstance(problem, (UnavailableError, CredentialsError))
+    except Exception as error:  # noqa: BLE001 - whoever waits for it is to have an answer
+        return Sent("", ImagenError(f"{type(error).__name__}: {error}"))
 
 
 def remember(context: Context, project: Project, picture: Picture, place: str) -> None:
-    """Write into the ledger that a picture is in the cloud, if the ledger has its Run."""
+    """Write into the ledger that a picture is in the cloud, if the ledger has its Run.
+
+    The note takes the place of those that say what went wrong.
+    """
     run: Run | None = context.ledger.get(str(picture.about.get("id", "")))
+    if run is None:
+        return
     note = Note(step=STEP, text=place, url=project.object_url(place))
-    if run and note not in run.notes:
-        context.ledger.record(replace(run, notes=(*run.notes, note)), finished=True)
+    kept = [one for one in run.notes if one != note and (one.step != STEP or not one.warning)]
+    context.ledger.record(replace(run, notes=(*kept, note)), finished=True)
 
 
 def missing_usage(context: Context, project: Project) -> list[dict[str, object]]:
@@ -151,16 +179,26 @@ def missing_usage(context: Context, project: Project) -> list[dict[str, object]]
     if not rows:
         return []
     since = min(str(row["created_at"]) for row in rows.values())
-    found = project.select(USAGE, "id", order="created_at,id", created_at=f"gte.{since}")
-    for there in found:
+    columns = "id,created_at"
+    for there in project.select(USAGE, columns, order="created_at,id", created_at=f"gte.{since}"):
         rows.pop(there["id"], None)
     return list(rows.values())
 
 
-def push_usage(project: Project, rows: list[dict[str, object]]) -> None:
-    """Send them, many at once."""
+def push_usage(
+    project: Project, rows: Sequence[dict[str, object]]
+) -> Iterator[tuple[str, ImagenError]]:
+    """Send them, many at once; gives the ids of those that the database refuses, and why."""
     for begin in range(0, len(rows), ROWS_AT_ONCE):
-        project.insert(USAGE, rows[begin : begin + ROWS_AT_ONCE])
+        several = rows[begin : begin + ROWS_AT_ONCE]
+        try:
+            project.insert(USAGE, several)
+        except RefusedRowError as error:
+            if len(several) == 1:
+                yield str(several[0]["id"]), error
+                continue
+            for one in several:
+                yield from push_usage(project, [one])
 
 
 def _of_file(path: Path) -> Picture:
@@ -175,7 +213,7 @@ def _of_file(path: Path) -> Picture:
 
 
 def _in_folder(folder: Path) -> Iterator[Picture]:
-    """All pictures below, which are those with a sidecar."""
+    """All pictures below that have a sidecar, also one in which something is missing."""
     for place, folders, names in os.walk(folder.absolute()):
         folders.sort()
         there = set(names)
@@ -183,5 +221,6 @@ def _in_folder(folder: Path) -> Iterator[Picture]:
             picture = name.removesuffix(SIDECAR)
             if name.endswith(SIDECAR) and picture in there:
                 path = Path(place, picture)
-                if (about := read_sidecar(path)).get("sha256"):
+                about = read_sidecar(path)
+                if not about or "prompt" in about or "sha256" in about:
                     yield Picture(path, about)

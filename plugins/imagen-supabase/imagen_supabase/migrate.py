@@ -96,12 +96,14 @@ class Migrator:
         self,
         migration: Migration,
         *,
+        again: bool = False,
         wait: float = WAIT_SECONDS,
         tell: Callable[[str], object] = str,
     ) -> Outcome:
         """Apply it if it is missing, all of it or nothing. Only one migrates at a time.
 
-        `tell` gets a line when somebody else holds things up; `wait` is in seconds.
+        `again`: also if it is not missing, which makes anew what was changed since. `tell` gets a
+        line when somebody else holds things up; `wait` is in seconds.
         """
         psycopg = driver()
         self._remarks = []
@@ -110,14 +112,15 @@ class Migrator:
             with self._connection.transaction():
                 self._lock(wait, tell)
                 earlier = self._history().get(migration.name)
-                if earlier is None:
+                applied = earlier is None or again
+                if applied:
                     for statement in statements(migration.sql):
                         self._connection.execute(statement.text.encode())
                     self._connection.execute(noting(migration).encode())
-                entry = earlier or self._history()[migration.name]
+                entry = self._history()[migration.name]
             changed = entry.checksum != migration.checksum
             remarks = tuple(self._remarks)
-            return Outcome(migration.name, earlier is None, entry.applied_at, changed, remarks)
+            return Outcome(migration.name, applied, entry.applied_at, changed, remarks)
         except psycopg.Error as error:
             problem = self._failure(error, migration, statement)
         raise problem

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
 import msgspec
@@ -16,40 +17,53 @@ from imagen_core import UsageError, document, sidecar_path
 if TYPE_CHECKING:
     from imagen_core import Output, Run
 
+T = TypeVar("T")
+
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 """What the bucket takes, and how it is called there."""
+COLUMNS = (
+    "id,created_at,owner_user_id,run_id,prompt,prompt_hash,backend,model,seed,steps,width,height,"
+    "latency_ms,cost_usd_estimate,storage_path,sha256,mime,size,sidecar"
+)
+"""What a row has from here."""
 NAMING = ("date", "slug", "seed")
 SIDECAR_BYTES = 10_000_000
 
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Small = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Big = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class PictureError(UsageError):
+    """It is the picture's own fault: to send it again would not help."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
     """What a row and a place are made of; the fields are those of a sidecar."""
 
-    id: Annotated[str, Meta(pattern="^[0-9a-fA-F-]{36}$")]
-    ordinal: int = 0
-    created_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT")]
+    id: UUID
+    ordinal: Small = 0
+    created_at: Annotated[datetime, Meta(tz=True)]
     prompt: str
     prompt_hash: Digest
     backend: str
     model: str
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-    steps: int | None = None
-    width: int
-    height: int
-    latency_ms: int | None = None
+    seed: Big
+    steps: Small | None = None
+    width: Small
+    height: Small
+    latency_ms: Big | None = None
     cost_usd_estimate: Annotated[float, Meta(ge=0)] | None = None
-    date: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")]
-    slug: Annotated[str, Meta(pattern="^[a-z0-9-]+$", max_length=80)]
+    date: date
+    slug: Annotated[str, Meta(pattern=r"^[a-z0-9-]+\Z", max_length=80)]
     sha256: Digest
     mime: str
-    size: int
+    size: Big
 
     @property
     def row_id(self) -> str:
         """The id of the row: the same whenever the picture is synced."""
-        return str(uuid5(UUID(self.id), str(self.ordinal)))
+        return str(uuid5(self.id, str(self.ordinal)))
 
     @property
     def places(self) -> tuple[str, str]:
@@ -68,16 +82,17 @@ class Picture(NamedTuple):
         """What is needed of it; refuses a picture of which something is missing, by name."""
         missing = [key for key in NAMING if self.about.get(key) in (None, "")]
         if missing:
-            told = f"{self.path} has no {' and no '.join(missing)}, so it has no name in the cloud"
-            raise UsageError(told, hint=f"look at {sidecar_path(self.path).name}")
+            raise PictureError(
+                f"{self.path} has no {' and no '.join(missing)}, so it has no name in the cloud",
+                hint=f"look at {sidecar_path(self.path).name}",
+            )
         try:
             facts = msgspec.convert(self.about, Facts)
-            UUID(facts.id)
-        except (msgspec.ValidationError, ValueError) as error:
-            raise UsageError(f"the sidecar of {self.path} can't be used: {error}") from None
+        except msgspec.ValidationError as error:
+            raise PictureError(f"the sidecar of {self.path} can't be used: {error}") from None
         if facts.mime not in EXTENSIONS:
             told = f"{self.path} is {facts.mime}, and the cloud takes PNG, JPEG and WebP"
-            raise UsageError(told)
+            raise PictureError(told)
         return facts
 
     def read(self, facts: Facts) -> bytes:
@@ -85,35 +100,37 @@ class Picture(NamedTuple):
         try:
             data = self.path.read_bytes()
         except OSError as error:
-            raise UsageError(f"cannot read {self.path}: {error.strerror}") from None
+            raise PictureError(f"cannot read {self.path}: {error.strerror}") from None
         if sha256(data).hexdigest() != facts.sha256:
             told = f"{self.path} has changed since it was made"
-            raise UsageError(told, hint="its sidecar and the ledger tell of another picture")
+            raise PictureError(told, hint="its sidecar and the ledger tell of another picture")
         return data
 
     def row(self, facts: Facts, *, owner: str, place: str) -> dict[str, Any]:
         """The row of imagen.images; without `tags`, which are the viewer's."""
-        return {
-            "id": facts.row_id,
-            "created_at": facts.created_at,
-            "owner_user_id": owner,
-            "run_id": facts.id,
-            "prompt": _storable(facts.prompt),
-            "prompt_hash": facts.prompt_hash,
-            "backend": facts.backend,
-            "model": facts.model,
-            "seed": facts.seed,
-            "steps": facts.steps,
-            "width": facts.width,
-            "height": facts.height,
-            "latency_ms": facts.latency_ms,
-            "cost_usd_estimate": facts.cost_usd_estimate,
-            "storage_path": place,
-            "sha256": facts.sha256,
-            "mime": facts.mime,
-            "size": facts.size,
-            "sidecar": _storable(self.about),
-        }
+        return storable(
+            {
+                "id": facts.row_id,
+                "created_at": facts.created_at.isoformat(),
+                "owner_user_id": owner,
+                "run_id": str(facts.id),
+                "prompt": facts.prompt,
+                "prompt_hash": facts.prompt_hash,
+                "backend": facts.backend,
+                "model": facts.model,
+                "seed": facts.seed,
+                "steps": facts.steps,
+                "width": facts.width,
+                "height": facts.height,
+                "latency_ms": facts.latency_ms,
+                "cost_usd_estimate": facts.cost_usd_estimate,
+                "storage_path": place,
+                "sha256": facts.sha256,
+                "mime": facts.mime,
+                "size": facts.size,
+                "sidecar": self.about,
+            }
+        )
 
 
 def of_run(run: Run) -> Iterator[Picture]:
@@ -146,14 +163,14 @@ def _plain(content: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _storable(value: Any) -> Any:
+def storable(value: T) -> T:
     """The value without NUL characters, which PostgreSQL keeps in no text."""
+    found: Any = value
     match value:
         case str():
-            return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+            found = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
         case list():
-            return [_storable(item) for item in value]
+            found = [storable(item) for item in value]
         case dict():
-            return {_storable(key): _storable(item) for key, item in value.items()}
-        case _:
-            return value
+            found = {storable(key): storable(item) for key, item in value.items()}
+    return found  # type: ignore[no-any-return]

@@ -14,14 +14,19 @@ from imagen_supabase.config import URL
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from imagen_core import Secret
+
 MIGRATE = (
     "'imagen supabase migrate' makes what is missing, 'imagen supabase check' says what that is"
 )
+AGAIN = "'imagen supabase migrate --again' makes it as it should be"
 NO_TABLE = frozenset({"42P01", "42703", "PGRST202", "PGRST204", "PGRST205"})
 """A table, column or function that this version of imagen-supabase needs is not there."""
 NO_ROLE = "22023"
 NO_RIGHT = "42501"
 TWICE = "23505"
+REFUSED_ROW = ("22", "23", "54")
+"""How the codes of PostgreSQL begin that are about the values of a row."""
 
 
 class ConflictError(RejectedError):
@@ -36,6 +41,14 @@ class SetUpError(RejectedError):
     """The project lacks what a migration makes."""
 
 
+class RefusedRowError(RejectedError):
+    """The database refuses the row for what is in it."""
+
+
+class StrangeError(RejectedError):
+    """What answers is no Supabase."""
+
+
 class BusyError(UnavailableError):
     """The project was asked too often, and is not asked again."""
 
@@ -45,16 +58,19 @@ class Asker(NamedTuple):
 
     who: str
     variable: str
-    secret: str
+    key: Secret
 
     def refusal(self, message: str) -> CredentialsError:
         """The key is not good for this."""
         hint = f"look at the key in ${self.variable}: it has to be the service key of this project"
+        if message.startswith("permission denied"):
+            hint += f"; if it is, {AGAIN}"
         return CredentialsError(f"{self.who} refuses it: {self.cleaned(message)}", hint=hint)
 
     def cleaned(self, message: str) -> str:
         """One line of what the server says, without the key."""
-        return " ".join(message.replace(self.secret, "***").split()) or "it does not say why"
+        text = message.replace(self.key.reveal(), "***")
+        return " ".join(text.split()) or "it does not say why"
 
 
 def translated(error: Exception, asker: Asker, *, status: int, sent_at: datetime) -> ImagenError:
@@ -80,9 +96,9 @@ def translated(error: Exception, asker: Asker, *, status: int, sent_at: datetime
             return odd(asker)
 
 
-def odd(asker: Asker) -> RejectedError:
+def odd(asker: Asker) -> StrangeError:
     """What came is no answer of Supabase's."""
-    return RejectedError(
+    return StrangeError(
         f"{asker.who} answers in another way than Supabase does",
         hint=f"look at ${URL}: a proxy, a log-in page or another server may be there",
     )
@@ -92,13 +108,16 @@ def _of_database(code: str, message: str, status: int, asker: Asker) -> ImagenEr
     text = asker.cleaned(message)
     if code == "PGRST106":
         return SetUpError(f"{asker.who} does not serve the schemas imagen and mai", hint=MIGRATE)
-    if code in NO_TABLE or (status == 404 and not code.startswith("PGRST")):
-        missing = f"{asker.who} lacks a table or a column"
-        return SetUpError(f"{missing}: {text}" if message else missing, hint=MIGRATE)
+    if code in NO_TABLE:
+        return SetUpError(f"{asker.who} lacks a table or a column: {text}", hint=MIGRATE)
+    if status == 404 and not (code or message):
+        return SetUpError(f"{asker.who} lacks a table", hint=MIGRATE)
     if code in (NO_RIGHT, NO_ROLE) or code.startswith("PGRST3"):
         return asker.refusal(message)
     if code == TWICE:
         return ConflictError(f"{asker.who} has it already: {text}")
+    if code[:2] in REFUSED_ROW and len(code) == len(TWICE):
+        return RefusedRowError(f"{asker.who} refuses the row: {text}")
     return _by_status(status, text, asker)
 
 
@@ -114,6 +133,9 @@ def _of_storage(status: str, code: str, message: str, asker: Asker) -> ImagenErr
         return MissingError(f"{asker.who} has no such object")
     if code == "InvalidJWT":
         return asker.refusal(message)
+    if number == 413:
+        hint = "look at the limit of the bucket, and at that of your plan"
+        return RejectedError(f"{asker.who} refuses an object of that size", hint=hint)
     return _by_status(number, asker.cleaned(message) if message else "", asker)
 
 
@@ -123,10 +145,8 @@ def _by_status(status: int, text: str, asker: Asker) -> ImagenError:
         return asker.refusal(text)
     if status == 429:
         return BusyError(answered, hint="it was asked too often")
-    if status >= 500 or status == 408:
+    if status >= 500:
         return UnavailableError(answered)
-    if status == 413:
-        return RejectedError(f"{answered}", hint="look at the bucket's limits, and at your plan's")
-    if 400 <= status < 500:
+    if 400 <= status < 500 and status != 404:
         return RejectedError(answered)
     return odd(asker)

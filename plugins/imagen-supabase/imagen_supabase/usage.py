@@ -8,13 +8,15 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from imagen_core import CredentialsError, Spent, Status, UsageRow
-from imagen_supabase.client import DAILY, USAGE, connect
 from imagen_supabase.config import KEY, URL, credentials
+from imagen_supabase.pictures import storable
+from imagen_supabase.tables import DAILY, USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imagen_core import Context, Done, Run
+    from imagen_supabase.client import Project
 
 COLUMNS = "id,created_at,backend,model,seed,latency_ms,cost_usd_estimate,caller"
 
@@ -22,8 +24,15 @@ COLUMNS = "id,created_at,backend,model,seed,latency_ms,cost_usd_estimate,caller"
 def record(done: Done, context: Context) -> tuple[()]:
     """A row for each Run that was paid for, or may have been."""
     if credentials(context) and (rows := [row(run) for run in done.runs if is_billed(run)]):
-        context.once(connect).insert(USAGE, rows)
+        _project(context).insert(USAGE, rows)
     return ()
+
+
+def _project(context: Context) -> Project:
+    # The client takes longer to import than all the rest, and most runs have no use for it.
+    from imagen_supabase.client import connect
+
+    return context.once(connect)
 
 
 def is_billed(run: Run) -> bool:
@@ -34,17 +43,19 @@ def is_billed(run: Run) -> bool:
 
 def row(run: Run) -> dict[str, Any]:
     """The row of mai.imagen_usage; the prompt stays here."""
-    return {
-        "id": run.id,
-        "created_at": run.started_at,
-        "backend": run.request.backend,
-        "model": run.model,
-        "seed": run.outputs[0].seed if run.outputs else run.request.seed,
-        "prompt_hash": sha256(run.request.typed_prompt.encode()).hexdigest(),
-        "latency_ms": run.latency_ms,
-        "cost_usd_estimate": run.cost.usd if run.cost else None,
-        "caller": run.caller,
-    }
+    return storable(
+        {
+            "id": run.id,
+            "created_at": run.started_at,
+            "backend": run.request.backend,
+            "model": run.model,
+            "seed": run.outputs[0].seed if run.outputs else run.request.seed,
+            "prompt_hash": sha256(run.request.typed_prompt.encode()).hexdigest(),
+            "latency_ms": run.latency_ms,
+            "cost_usd_estimate": run.cost.usd if run.cost else None,
+            "caller": run.caller,
+        }
+    )
 
 
 class UsageStore:
@@ -56,14 +67,14 @@ class UsageStore:
     def usage(self, since: str, *, everything: bool) -> Iterator[UsageRow]:  # noqa: ARG002
         """Rows from that UTC date on; what was free was never written."""
         conditions = {"created_at": f"gte.{since}T00:00:00Z"} if since else {}
-        project = self._context.once(connect)
+        project = _project(self._context)
         for found in project.select(USAGE, COLUMNS, order="created_at,id", **conditions):
             yield UsageRow(**{**found, "latency_ms": found["latency_ms"] or 0})
 
     def spent(self, since: str, *, everything: bool) -> Iterator[Spent]:  # noqa: ARG002
         """The same in sums by day, which the database makes."""
         conditions = {"day": f"gte.{since}"} if since else {}
-        project = self._context.once(connect)
+        project = _project(self._context)
         for found in project.select(DAILY, "*", order="day,backend,model,caller", **conditions):
             year, week, _ = date.fromisoformat(found.pop("day")).isocalendar()
             cost = Decimal(str(found.pop("cost_usd")))

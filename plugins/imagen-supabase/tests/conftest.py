@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import supabase_programs
-from supabase_machine import Machine
-from supabase_servers import Cluster
+from supabase_machine import Machine, wrong
+from supabase_servers import Cluster, Project, migrate_all, wait_until
 from supabase_storage import ProjectGateway
 
 if TYPE_CHECKING:
@@ -82,3 +82,25 @@ def machine(
     for name, value in cloud_environment.items():
         monkeypatch.setenv(name, value)
     return Machine(imagen, imagen_home, gateway)
+
+
+@pytest.fixture
+def empty_machine(
+    imagen: Any, imagen_home: Any, cluster: Any, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """A machine with a project of its own in which nothing is set up."""
+    setting = f"alter role authenticator in database {database.name} set pgrst.db_schemas"
+    database.run(f"{setting} = 'public'")
+    with ProjectGateway(Project(database, cluster.postgrest(database))) as gateway:
+        monkeypatch.setenv("SUPABASE_URL", gateway.url)
+        monkeypatch.setenv("SUPABASE_SERVICE_KEY", gateway.service_key)
+        monkeypatch.setenv("SUPABASE_DB_URL", database.url())
+        yield Machine(imagen, imagen_home, gateway)
+
+
+@pytest.fixture
+def own_machine(empty_machine: Any) -> Any:
+    """A machine with a project of its own, all of it set up."""
+    migrate_all(empty_machine.gateway.project.database.url())
+    wait_until(lambda: wrong(empty_machine) == {"user"})
+    return empty_machine

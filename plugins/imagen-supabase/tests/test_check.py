@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen_supabase.testing import faults
-from supabase_machine import Machine
-from supabase_servers import Project, migrate_all, wait_until
-from supabase_storage import ProjectGateway
+from supabase_machine import states, wrong
+from supabase_servers import migrate_all, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 pytestmark = [pytest.mark.system]
 
@@ -25,12 +24,9 @@ ALL = [
     "bucket",
     "owner",
     "policies",
+    "rights",
     "user",
 ]
-
-
-def states(done: Any) -> dict[str, str]:
-    return {one["name"]: one["state"] for one in done.json()}
 
 
 @pytest.fixture
@@ -67,8 +63,9 @@ def test_without_the_database_the_policies_are_not_known(check: Any) -> None:
     done = check(database=False)
 
     assert done.exit_code == 0
-    assert done.out.splitlines()[-2:] == [
+    assert done.out.splitlines()[-3:] == [
         "unknown  policies: not looked at; SUPABASE_DB_URL has to be set for that",
+        "unknown  rights: not looked at; SUPABASE_DB_URL has to be set for that",
         "unknown  user: not looked at; SUPABASE_DB_URL has to be set for that",
     ]
 
@@ -88,7 +85,7 @@ def test_missing_credentials_end_it(check: Any, monkeypatch: pytest.MonkeyPatch)
     assert done.exit_code == 1
     [line] = done.out.splitlines()
     assert line.startswith(
-        "wrong    credentials: SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not; "
+        "wrong    credentials: $SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not; "
     )
 
 
@@ -109,34 +106,6 @@ def test_refused_key_is_told_with_its_variable(machine: Any, check: Any) -> None
     assert done.exit_code == 1
     assert "wrong    API: Supabase at 127.0.0.1:" in done.out
     assert "look at the key in $SUPABASE_SERVICE_KEY" in done.out
-
-
-@pytest.fixture
-def empty_machine(
-    imagen: Any, imagen_home: Any, cluster: Any, database: Any, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Any]:
-    """A machine with a project of its own in which nothing is set up."""
-    setting = f"alter role authenticator in database {database.name} set pgrst.db_schemas"
-    database.run(f"{setting} = 'public'")
-    with ProjectGateway(Project(database, cluster.postgrest(database))) as gateway:
-        monkeypatch.setenv("SUPABASE_URL", gateway.url)
-        monkeypatch.setenv("SUPABASE_SERVICE_KEY", gateway.service_key)
-        monkeypatch.setenv("SUPABASE_DB_URL", database.url())
-        yield Machine(imagen, imagen_home, gateway)
-
-
-@pytest.fixture
-def own_machine(empty_machine: Any) -> Any:
-    """A machine with a project of its own, all of it set up."""
-    migrate_all(empty_machine.gateway.project.database.url())
-    wait_until(lambda: wrong(empty_machine) == {"user"})
-    return empty_machine
-
-
-def wrong(machine: Any) -> set[str]:
-    """What is found wrong; PostgREST takes a moment to see what was migrated."""
-    found = states(machine.run("supabase", "check", "--json"))
-    return {name for name, state in found.items() if state == "wrong"}
 
 
 FAULTS = {
@@ -161,7 +130,39 @@ FAULTS = {
         "migrations",
         "not applied: 0005_mai_usage",
     ),
-    "drop table mai.imagen_usage": ("mai.imagen_usage", "lacks a table or a column"),
+    "alter table mai.imagen_usage disable row level security": (
+        "policies",
+        "row-level security is off for mai.imagen_usage",
+    ),
+    "create policy x on imagen.images for select to anon using (true)": (
+        "policies",
+        "imagen.images has another policy: x",
+    ),
+    "create policy x on storage.objects for select to public using (true)": (
+        "rights",
+        "anybody may read storage.objects by the policy x",
+    ),
+    "alter policy images_owner_reads on imagen.images using (true)": (
+        "policies",
+        "imagen.images lacks images_owner_reads",
+    ),
+    "alter table imagen.images rename column sha256 to sha": (
+        "imagen.images",
+        "lacks a table or a column",
+    ),
+    "grant select on imagen.images to anon": ("rights", "anon may select imagen.images"),
+    "grant update on imagen.images to authenticated": (
+        "rights",
+        "authenticated may update imagen.images",
+    ),
+    "grant insert on mai.imagen_usage to public": (
+        "rights",
+        "anon may insert mai.imagen_usage; authenticated may insert mai.imagen_usage",
+    ),
+    "drop view mai.imagen_usage_daily; drop table mai.imagen_usage": (
+        "mai.imagen_usage",
+        "lacks a table or a column",
+    ),
 }
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 import pytest
+
+from imagen_supabase.testing import faults
 
 pytestmark = pytest.mark.system
 
@@ -15,7 +20,7 @@ def test_push_sends_all_that_the_ledger_has(machine: Any) -> None:
 
     done = machine.run("cloud", "push")
 
-    assert done.err == "imagen: 5 sent, 0 there already; 0 rows of usage sent\n"
+    assert done.err == "imagen: pictures: 5 sent, 0 there already\n"
     assert sorted(done.out.splitlines()) == sorted(machine.objects)
     assert sorted(machine.objects) == sorted(row["storage_path"] for row in machine.rows)
 
@@ -27,8 +32,8 @@ def test_push_of_a_folder_takes_pictures_that_the_ledger_does_not_know(machine: 
     nothing = machine.run("cloud", "push")
     done = machine.run("cloud", "push", str(path.parent))
 
-    assert nothing.err.startswith("imagen: 0 sent, 0 there already")
-    assert done.err.startswith("imagen: 1 sent, 0 there already")
+    assert nothing.err.startswith("imagen: pictures: 0 sent, 0 there already")
+    assert done.err.startswith("imagen: pictures: 1 sent, 0 there already")
     assert list(machine.objects.values()) == [path.read_bytes()]
 
 
@@ -39,7 +44,7 @@ def test_dry_run_of_a_push_sends_nothing(machine: Any) -> None:
 
     assert (done.out, done.err) == (
         f"{path}\n",
-        "imagen: 1 pictures and 0 rows of usage would be sent\n",
+        "imagen: pictures: 1 would be sent\nimagen: usage: 0 rows would be sent\n",
     )
     assert (machine.objects, machine.rows) == ({}, [])
 
@@ -89,7 +94,6 @@ def test_status_compares_this_machine_the_bucket_and_the_table(machine: Any) -> 
         "can't be sent\t0",
         "no longer on this machine\t0",
         "rows of the owner\t3",
-        "of these without an object\t1",
         "usage to be sent\t0",
     ]
     assert done.err == "imagen: 'imagen cloud push' sends what is missing\n"
@@ -161,3 +165,136 @@ def test_path_that_is_not_there_is_refused(machine: Any, args: list[str], told: 
 
     assert done.exit_code == 2
     assert told in done.err
+
+
+def test_picture_without_a_name_in_a_folder_is_refused_by_name(machine: Any) -> None:
+    paths = machine.generate("--no-cloud", "--count", "2").paths
+    sidecar = paths[0].with_name(f"{paths[0].name}.json")
+    about = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps({"prompt": about["prompt"], "seed": about["seed"]}))
+
+    done = machine.run("cloud", "push", str(paths[0].parent))
+
+    assert done.exit_code == 7
+    assert f"{paths[0]} has no date and no slug, so it has no name in the cloud" in done.err
+    assert list(machine.objects.values()) == [paths[1].read_bytes()]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"created_at": "2026-13-45T00:00:00Z"},
+        {"created_at": "2026-05-08T00:00:00"},
+        {"date": "9999-99-99"},
+        {"slug": "../x"},
+        {"slug": "a\n"},
+        {"width": 2**31},
+        {"seed": "7"},
+        {"sha256": "x"},
+        {"id": "1"},
+    ],
+    ids=str,
+)
+def test_sidecar_that_makes_no_sense_is_refused_before_anything_is_uploaded(
+    machine: Any, wrong: dict[str, Any]
+) -> None:
+    [path] = machine.generate("--no-cloud").paths
+    sidecar = path.with_name(f"{path.name}.json")
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), **wrong}))
+
+    done = machine.run("cloud", "push", str(path))
+
+    assert done.exit_code == 1
+    assert f"the sidecar of {path} can't be used: " in done.err
+    assert machine.objects == {}
+
+
+def test_push_with_a_broken_ledger_tells_what_it_sent(machine: Any) -> None:
+    [path] = machine.generate("--no-cloud").paths
+    for file in (machine.home / "data").glob("ledger.db*"):
+        file.unlink()
+    (machine.home / "data" / "ledger.db").write_bytes(b"no database" * 99)
+
+    done = machine.run("cloud", "push", str(path))
+
+    assert done.exit_code == 0
+    [row] = machine.rows
+    assert done.out == f"{row['storage_path']}\n"
+    assert f"the ledger does not know that {row['storage_path']} was sent: " in done.err
+
+
+def test_picture_of_another_owner_is_not_said_to_be_sent(machine: Any) -> None:
+    machine.generate()
+    earlier, machine.settings["owner_user_id"] = machine.owner, str(uuid4())
+
+    done = machine.run("cloud", "push")
+
+    assert done.exit_code == 1
+    assert f"its row belongs to another owner, {earlier}" in done.err
+    assert len(machine.rows) == 1
+
+
+def test_place_whose_object_got_lost_is_not_given_to_another_picture(machine: Any) -> None:
+    [first] = machine.generate("--seed", "7").paths
+    [plain] = machine.objects
+    machine.lose(plain)
+
+    [second] = machine.generate("--seed", "7", "--size", "40x40").paths
+
+    [own] = machine.objects
+    assert own.startswith(plain.removesuffix(".png"))
+    machine.run("cloud", "push")
+    assert machine.objects == {plain: first.read_bytes(), own: second.read_bytes()}
+
+
+def test_place_of_another_owners_lost_object_is_not_taken(machine: Any) -> None:
+    machine.generate("--seed", "7")
+    [plain] = machine.objects
+    machine.lose(plain)
+    machine.owner = machine.settings["owner_user_id"] = str(uuid4())
+
+    machine.generate("--seed", "7", "--size", "40x40")
+
+    assert plain not in machine.objects
+    assert [row["storage_path"] for row in machine.rows] == list(machine.objects)
+
+
+@pytest.mark.parametrize("cluster", ["system"], indirect=True)
+def test_project_without_a_bucket_ends_a_push_at_once(machine: Any) -> None:
+    machine.generate("--count", "6", "--no-cloud")
+    missing = {"statusCode": "404", "error": "Bucket not found", "message": "Bucket not found"}
+    machine.gateway.fail(faults.say(400, missing), method="POST", path="/storage", times=99)
+
+    done = machine.run("cloud", "push")
+
+    assert done.exit_code == 4
+    assert done.err.count("has no such bucket") == 1
+    assert "6 pictures are left" in done.err
+
+
+def test_interrupted_push_does_not_wait_for_what_hangs(machine: Any) -> None:
+    machine.generate("--count", "6", "--no-cloud")
+    machine.gateway.fail(faults.HANGING, method="POST", path="/storage", times=99)
+    process = machine.start("cloud", "push")
+    machine.gateway.wait_hanging(4, 60)
+
+    process.send_signal(signal.SIGINT)
+
+    _, told = process.communicate(timeout=60)
+    machine.gateway.wait_hanging(0, 60)
+    assert process.returncode == 130
+    assert "6 of 6 pictures are left" in told
+    machine.gateway.mend()
+    machine.run("cloud", "push")
+    assert (len(machine.objects), len(machine.rows)) == (6, 6)
+
+
+def test_two_pushes_at_once_leave_one_of_each(machine: Any) -> None:
+    machine.generate("--count", "12", "--no-cloud")
+
+    both = [machine.start("cloud", "push") for _ in range(2)]
+
+    assert [process.wait(60) for process in both] == [0, 0]
+    for process in both:
+        process.communicate()
+    assert len(machine.objects) == len(machine.rows) == 12

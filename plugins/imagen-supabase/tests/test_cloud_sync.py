@@ -94,7 +94,7 @@ def test_tags_of_the_viewer_survive_a_second_sync(machine: Any) -> None:
 
     assert (pushed.exit_code, pushed.err) == (
         0,
-        "imagen: 0 sent, 1 there already; 0 rows of usage sent\n",
+        "imagen: pictures: 0 sent, 1 there already\n",
     )
     assert [row["tags"] for row in machine.rows] == [["good"]]
 
@@ -167,7 +167,7 @@ def test_without_cloud_nobody_is_asked_for_anything(machine: Any) -> None:
 @pytest.mark.parametrize(
     ("unset", "owner", "reason"),
     [
-        (["SUPABASE_SERVICE_KEY"], True, "SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not"),
+        (["SUPABASE_SERVICE_KEY"], True, "$SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not"),
         (["SUPABASE_URL"], True, "$SUPABASE_SERVICE_KEY is set and $SUPABASE_URL is not"),
         (
             ["SUPABASE_URL", "SUPABASE_SERVICE_KEY"],
@@ -263,3 +263,18 @@ def test_changed_picture_is_refused(machine: Any) -> None:
     assert done.exit_code == 1
     assert f"{path} has changed since it was made" in done.err
     assert machine.objects == {}
+    [found] = machine.run("cloud", "status", "--json").json()
+    assert (found["refused"], found["missing"]) == (1, 0)
+
+
+def test_copy_of_a_sidecar_is_not_taken_for_the_picture(machine: Any) -> None:
+    [path] = machine.generate("--seed", "7").paths
+    other = machine.generate("--seed", "8", "--no-cloud").paths[0]
+    sidecars = [json.loads(one.with_name(f"{one.name}.json").read_text()) for one in (path, other)]
+    forged = {**sidecars[1], "id": sidecars[0]["id"]}
+    other.with_name(f"{other.name}.json").write_text(json.dumps(forged))
+
+    done = machine.run("cloud", "push", str(other))
+
+    assert done.exit_code == 1
+    assert f"{other} has the id of another picture in the cloud" in done.err

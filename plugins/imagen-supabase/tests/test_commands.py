@@ -66,6 +66,23 @@ def test_printing_needs_no_driver(migrate: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.system
+def test_again_makes_anew_what_was_changed(migrate: Any, database: Any) -> None:
+    migrate(url=database.url())
+    database.run("drop policy images_owner_reads on imagen.images")
+    database.run("grant select on imagen.images to anon")
+
+    plain = migrate(url=database.url())
+    again = migrate("--again", url=database.url())
+
+    assert "applied" not in plain.out
+    assert again.out == "".join(f"{name}: applied\n" for name in NAMES)
+    assert database.run(
+        "select count(*), has_table_privilege('anon', 'imagen.images', 'select') from pg_policies "
+        "where tablename = 'images' and policyname = 'images_owner_reads'"
+    ) == [(1, False)]
+
+
+@pytest.mark.system
 def test_what_is_applied_and_what_was_there_is_told(migrate: Any, database: Any) -> None:
     first = migrate(url=database.url())
     second = migrate(url=database.url())
@@ -97,7 +114,7 @@ def test_programs_are_told_of_each(migrate: Any, database: Any) -> None:
     assert [one["migration"] for one in first] == NAMES
     assert {one["applied"] for one in first} == {True}
     assert [one["changed"] for one in first] == [False] * len(NAMES)
-    assert [len(one["remarks"]) for one in first] == [0, 0, 0, 2, 0, 0]
+    assert [len(one["remarks"]) for one in first] == [0, 0, 0, 2, 0, 0, 0]
     assert second == [{**one, "applied": False, "remarks": []} for one in first]
 
 
@@ -163,7 +180,7 @@ def test_status_gives_objects_to_programs(migrate: Any, database: Any) -> None:
     ("args", "code", "told"),
     [
         ((), 3, "no database is named: $SUPABASE_DB_URL is not set"),
-        (("--status", "--print"), 2, "--print and --status exclude each other"),
+        (("--status", "--print"), 2, "--print, --status and --again exclude each other"),
         (("0001",), 2, "only --print takes names: the others are about all migrations"),
         (("--print", "nothing"), 2, "there is no migration 'nothing'"),
         ((f"postgres://u:{SECRET}@h/d",), 2, "a database URL is no name of a migration"),

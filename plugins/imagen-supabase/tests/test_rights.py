@@ -7,11 +7,12 @@ table, column, function, view or policy that did not exist when this was written
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from supabase_catalog import openings, seen, tables, unguarded
-from supabase_servers import migrate_all
+from supabase_servers import image, migrate_all
 
 pytestmark = pytest.mark.system
 
@@ -107,11 +108,27 @@ def test_tables_are_these(project: Any) -> None:
     }
 
 
-def test_there_is_no_function_trigger_or_default_right(project: Any) -> None:
+def test_functions_and_triggers_are_these(project: Any) -> None:
     found = seen(project.database)
 
-    assert found["functions"] == found["triggers"] == []
+    assert [one.split("'")[1] for one in found["functions"]] == [
+        "imagen.images_one_picture_a_path()"
+    ]
+    assert [one.split()[2] for one in found["triggers"]] == ["images_one_picture_a_path"]
     assert [row for row in found["rights"] if "'default'" in row] == []
+
+
+def test_path_in_the_bucket_is_one_picture(project: Any) -> None:
+    path, digests = f"2026-05-08/{uuid4()}.png", ["1" * 64, "1" * 64, "2" * 64]
+    with project.client("service_role") as client:
+        rows = [image(uuid4(), storage_path=path, sha256=digest) for digest in digests]
+        codes = [client.post("/images", json=row).status_code for row in rows]
+        moved = client.patch(
+            "/images", params={"id": f"eq.{rows[0]['id']}"}, json={"sha256": "3" * 64}
+        )
+
+    assert codes == [201, 201, 409]
+    assert moved.status_code == 409
 
 
 def test_bucket_is_private_and_takes_pictures_alone(project: Any) -> None:

@@ -27,6 +27,7 @@ NAMES = [
     "0004_imagen_pgrst_expose",
     "0005_mai_usage",
     "0006_mai_usage_daily",
+    "0007_images_one_picture_a_path",
 ]
 
 

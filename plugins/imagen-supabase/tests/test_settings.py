@@ -68,7 +68,7 @@ def test_on_without_credentials_is_warned_of(validate: Any) -> None:
 @pytest.mark.parametrize(
     ("environment", "told"),
     [
-        ({"SUPABASE_URL": URL}, "SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not"),
+        ({"SUPABASE_URL": URL}, "$SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not"),
         ({"SUPABASE_SERVICE_KEY": KEY}, "$SUPABASE_SERVICE_KEY is set and $SUPABASE_URL is not"),
         ({"MAI_SUPABASE_KEY": KEY}, "$MAI_SUPABASE_KEY is set and $SUPABASE_URL is not"),
         (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+from contextlib import closing
 from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
@@ -30,17 +32,19 @@ class Payer:
         self._folder = folder
 
     def run(self, *args: str, **block: Any) -> Any:
+        return self._imagen(*args, app=self.app(**block))
+
+    def app(self, **block: Any) -> Any:
         config = {
             "backends": {"p": {"type": "paid", **block}},
             "supabase": {"timeout": 1},
         }
-        app = isolated_app(
+        return isolated_app(
             self._folder,
             config=json.dumps(config),
             environment=self.environment,
             plugins={"supabase": imagen_supabase, "paid": supabase_paid},
         )
-        return self._imagen(*args, app=app)
 
     def pay(self, *args: str, prompt: str = "a cat", **block: Any) -> Any:
         return self.run("generate", prompt, "--backend", "p", *args, **block)
@@ -100,6 +104,16 @@ def test_row_is_written_for_what_was_or_may_have_been_paid(
     assert [cost if cost is None else float(cost) for *_, cost, _ in payer.rows] == costs
 
 
+def test_caller_that_no_index_takes_is_told(payer: Payer) -> None:
+    payer.caller = payer.environment["MAI_FROM_ID"] = secrets.token_hex(5000)
+
+    done = payer.pay(usd=1)
+
+    assert done.exit_code == 0
+    assert "imagen: usage: Supabase at " in done.err
+    assert "refuses the row: index row " in done.err
+
+
 def test_row_is_written_with_the_cloud_switched_off(payer: Payer) -> None:
     payer.pay("--no-cloud", usd=1)
 
@@ -117,7 +131,7 @@ def test_without_credentials_nothing_happens(payer: Payer) -> None:
 @pytest.mark.parametrize(
     ("missing", "told"),
     [
-        ("SUPABASE_SERVICE_KEY", "SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not"),
+        ("SUPABASE_SERVICE_KEY", "$SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not"),
         ("SUPABASE_URL", "$SUPABASE_SERVICE_KEY is set and $SUPABASE_URL is not"),
     ],
 )
@@ -131,7 +145,6 @@ def test_half_of_the_credentials_is_told(payer: Payer, missing: str, told: str) 
 
 
 def test_failed_write_is_told_and_made_up_for_by_a_push(payer: Payer) -> None:
-    payer.environment["IMAGEN_OWNER_USER_ID"] = str(uuid4())
     payer.gateway.fail(faults.DATABASE_DOWN, path="/rest/v1/imagen_usage", times=ALWAYS)
 
     done = payer.pay("--no-cloud", usd=0.25)
@@ -142,8 +155,36 @@ def test_failed_write_is_told_and_made_up_for_by_a_push(payer: Payer) -> None:
     assert payer.rows == []
     payer.gateway.mend()
     pushed = payer.run("cloud", "push")
-    assert pushed.err.endswith("1 rows of usage sent\n")
+    assert (pushed.exit_code, pushed.err) == (0, "imagen: usage: 1 rows sent\n")
     assert len(payer.rows) == 1
+
+
+def test_row_that_is_refused_does_not_keep_the_others_back(payer: Payer) -> None:
+    for usd in (0.25, 0.5):
+        payer.gateway.fail(faults.DATABASE_DOWN, path="/rest/v1/imagen_usage", times=ALWAYS)
+        payer.pay(usd=usd)
+        payer.gateway.mend()
+    check = f"check (caller <> '{payer.caller}' or cost_usd_estimate < 0.4)"
+    payer.gateway.project.database.run(f"alter table mai.imagen_usage add constraint few {check}")
+
+    pushed = payer.run("cloud", "push")
+
+    payer.gateway.project.database.run("alter table mai.imagen_usage drop constraint few")
+    assert pushed.exit_code == 1
+    assert "imagen: usage: 1 rows sent" in pushed.err
+    assert "refuses the row: new row for relation" in pushed.err
+    assert [float(cost) for *_, cost, _ in payer.rows] == [0.25]
+
+
+def test_fault_of_usage_keeps_no_picture_back(payer: Payer) -> None:
+    payer.environment["IMAGEN_OWNER_USER_ID"] = str(uuid4())
+    payer.gateway.fail(faults.FORBIDDEN, path="/rest/v1/imagen_usage", times=ALWAYS)
+    payer.pay("--no-cloud", usd=1, prompt=f"a cat {uuid4().hex}")
+
+    pushed = payer.run("cloud", "push")
+
+    assert pushed.exit_code == 3
+    assert "imagen: pictures: 1 sent, 0 there already" in pushed.err
 
 
 def test_reply_that_was_lost_leaves_one_row(payer: Payer) -> None:
@@ -200,6 +241,19 @@ def test_usage_goes_beyond_the_rows_that_a_server_gives_at_once(payer: Payer, la
     [found] = payer.run("usage", "--since", later, "--json").json()
 
     assert (found["total"]["count"], found["total"]["cost_usd"]) == (2345, 0.002345)
+
+
+def test_row_that_comes_between_two_pages_is_not_counted_twice(payer: Payer, later: str) -> None:
+    add(payer, count=1500, usd="1")
+    with closing(payer.app()) as app:
+        _, store = app.store("supabase")
+        rows = store.usage(later, everything=False)
+        first = [next(rows).id for _ in range(1000)]
+        add(payer, count=1, usd="1")  # before all that come
+
+        rest = [row.id for row in rows]
+
+    assert len(set(first + rest)) == len(first + rest) == 1500
 
 
 def test_since_is_a_date_in_utc_and_inclusive(payer: Payer, later: str) -> None:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,6 +30,11 @@ class Machine:
         folder.mkdir(exist_ok=True)
         (folder / "imagen.yaml").write_text(json.dumps({**self.settings, **settings}))
         return self._imagen(*args)
+
+    def start(self, *args):
+        """A command line as a process of its own."""
+        command = [sys.executable, "-m", "imagen_core", *args]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def generate(self, *args, prompt="a cat", **settings):
         """One picture of this prompt, small and at once."""
@@ -83,3 +90,14 @@ class Machine:
     def pictures(self):
         """The pictures on disk."""
         return sorted(Path(self.home, "output").glob("*.png"))
+
+
+def states(done):
+    """What `supabase check --json` says of each thing."""
+    return {one["name"]: one["state"] for one in done.json()}
+
+
+def wrong(machine):
+    """What is found wrong; PostgREST takes a moment to see what was migrated."""
+    found = states(machine.run("supabase", "check", "--json"))
+    return {name for name, state in found.items() if state == "wrong"}
