@@ -7,16 +7,27 @@ import json
 import tempfile
 from pathlib import Path
 
-from bench import batch, cloud, comfyui, commands, replicate, report, scheduling, sheet, tail
+from bench import (
+    batch,
+    cloud,
+    comfyui,
+    commands,
+    preview,
+    replicate,
+    report,
+    scheduling,
+    sheet,
+    tail,
+)
 from bench.environments import CACHE, tell
 
 ROUNDS = 30
 TAILS = 30
 NEW_PROCESSES = 10
 QUICK = 5
-PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH, SCHEDULING, CLOUD = (
+PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH, SCHEDULING, CLOUD, PREVIEW = (
     *("commands", "tail", "comfyui", "replicate"),
-    *("sheet", "batch", "scheduling", "cloud"),
+    *("sheet", "batch", "scheduling", "cloud", "preview"),
 )
 
 
@@ -56,6 +67,9 @@ def _measure(folder: Path, rounds: int, given: argparse.Namespace) -> report.Res
     if given.only in (None, CLOUD):
         (folder / "cloud").mkdir()
         results.clouds = cloud.measure(folder / "cloud", quick=given.quick)
+    if given.only in (None, PREVIEW):
+        (folder / "preview").mkdir()
+        results.previews = preview.measure(folder / "preview", quick=given.quick)
     return results
 
 

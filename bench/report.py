@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench import batch_tables, commands, overheads, sheet_tables
+from bench import batch_tables, commands, overheads, preview_tables, sheet_tables
 from bench.cells import NONE, Table, milliseconds, verdict
 from bench.commands import CLICK, IMAGEN, PASS, PEERS, PYTHON, SLEEPY
 from bench.environments import plugins
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.cloud import Clouds
     from bench.comfyui import Overhead
     from bench.commands import Timing
+    from bench.preview import Previews
     from bench.replicate import Lag
     from bench.scheduling import Spread
     from bench.sheet import Sheets
@@ -57,6 +58,7 @@ class Results:
     batches: list[Batched] = field(default_factory=list)
     spread: Spread | None = None
     clouds: Clouds | None = None
+    previews: Previews | None = None
 
 
 def tables(results: Results) -> list[Table]:
@@ -68,7 +70,8 @@ def tables(results: Results) -> list[Table]:
     found += sheet_tables.tables(results.sheets) if results.sheets else []
     found += batch_tables.tables(results.batches) if results.batches else []
     found += [_spread(results.spread)] if results.spread else []
-    return [*found, overheads.cloud_table(results.clouds)] if results.clouds else found
+    found += [overheads.cloud_table(results.clouds)] if results.clouds else []
+    return [*found, *preview_tables.tables(results.previews)] if results.previews else found
 
 
 def about(results: Results) -> list[str]:
@@ -87,7 +90,8 @@ def about(results: Results) -> list[str]:
     found += overheads.about_replicate() if results.lags else []
     found += sheet_tables.about() if results.sheets else []
     found += batch_tables.about() if results.batches else []
-    return [*found, *overheads.about_cloud(results.clouds)] if results.clouds else found
+    found += overheads.about_cloud(results.clouds) if results.clouds else []
+    return [*found, *preview_tables.about()] if results.previews else found
 
 
 def _spread(spread: Spread) -> Table:
@@ -161,6 +165,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "batches": [batched._asdict() for batched in results.batches],
         "cloud": results.clouds._asdict() if results.clouds else None,
         "sheets": [sheets._asdict() for sheets in results.sheets],
+        "preview": preview_tables.as_json(results.previews) if results.previews else None,
         "tails": [tail._asdict() for tail in results.tails],
         "tails_in_new_processes": results.new_processes,
     }

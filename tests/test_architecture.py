@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,10 +219,11 @@ def test_known_agrees_with_the_first_party_plugins() -> None:
     from imagen_core.discovery import read_specs
     from imagen_core.plugins import Plugin
 
-    for folder in sorted((ROOT / "plugins").glob("*/pyproject.toml")):
-        name = folder.parent.name
-        module = import_module(name.replace("-", "_"))
-        found = read_specs(Plugin(name=name.removeprefix("imagen-"), distribution=name), module)
+    for file in sorted((ROOT / "plugins").glob("*/pyproject.toml")):
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        name = project["name"]
+        [(plugin, module)] = project["entry-points"]["imagen"].items()
+        found = read_specs(Plugin(name=plugin, distribution=name), import_module(module))
         commands = {key for key, what in known.COMMANDS.items() if what.distribution == name}
         types = {key for key, owner in known.BACKEND_TYPES.items() if owner == name}
         switches = {key for key, what in known.SWITCHES.items() if what.distribution == name}

@@ -17,6 +17,7 @@ import pytest
 
 import provoked_by_batch
 import provoked_by_compare
+import provoked_by_preview
 from imagen_core import (
     About,
     Backend,
@@ -320,6 +321,7 @@ def broken_plugin(folder: Path) -> Told:
 OTHER_CASES: dict[str, Callable[[Path], Told]] = {
     **provoked_by_compare.OTHER_CASES,
     **provoked_by_batch.OTHER_CASES,
+    **provoked_by_preview.OTHER_CASES,
     "could not write to standard output: …": full_disk,
     "cannot write to the folder …: Permission denied": locked_folder,
     "cancelled before it began": cancelled_before,

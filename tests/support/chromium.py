@@ -7,20 +7,16 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from base64 import b64decode
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import pytest
+from debian import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chrome", "chromium-browser")
 PATIENCE = 300
@@ -56,52 +52,7 @@ KEYS = {
 
 def find_chromium() -> str:
     """The program; on Debian and Ubuntu it is installed if it is not there."""
-    lock = Path(tempfile.gettempdir()) / f"imagen-tests-chromium-{os.geteuid()}.lock"
-    with lock.open("w") as held:
-        # Several processes of pytest-xdist come here at once: the first installs, the others wait.
-        fcntl.flock(held, fcntl.LOCK_EX)
-        said = "" if _program() or sys.platform != "linux" else _install()
-    if path := _program():
-        return path
-    if sys.platform != "linux":
-        pytest.skip("there is no chromium or google-chrome here")
-    pytest.fail(
-        "This test needs Chromium or Chrome. Install it (Debian, Ubuntu: apt-get install chromium)."
-        + (f"\nTrying to do so said:\n{said}" if said else ""),
-        pytrace=False,
-    )
-
-
-def _program() -> str | None:
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
-
-
-def _install() -> str:
-    """What apt-get said, if it could not."""
-    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if not all(shutil.which(tool) for tool in ["apt-get", *root[:1]]):
-        return ""
-    apt = [
-        *root,
-        "env",
-        "DEBIAN_FRONTEND=noninteractive",
-        "apt-get",
-        "-o",
-        "DPkg::Lock::Timeout=300",
-    ]
-    install = [*apt, "install", "--yes", "--no-install-recommends", "chromium"]
-    for command in (install, [*apt, "update"], install):
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode == 0 and command is install:
-            return ""
-    return done.stdout[-2000:]
+    return find_program(NAMES, "chromium", called="Chromium or Chrome")
 
 
 class Chromium:

@@ -1,0 +1,83 @@
+"""A program that is asked something, and has a time limit.
+
+`subprocess` takes longer to import than tmux does to answer, and both the preview and the first
+paint of the viewer are to cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+CHUNK = 65_536
+
+
+class Answer(NamedTuple):
+    """How a program ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Question:
+    """A program that has begun; `answer` waits for its end."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start it, without a shell; OSError if it can't be."""
+        self._out, out = os.pipe()
+        self._err, err = os.pipe()
+        try:
+            self._process = os.posix_spawnp(
+                command[0],
+                list(command),
+                environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, out, 1),
+                    (os.POSIX_SPAWN_DUP2, err, 2),
+                ],
+            )
+        except OSError:
+            self._close()
+            raise
+        finally:
+            os.close(out)
+            os.close(err)
+
+    def answer(self, seconds: float) -> Answer | None:
+        """What it said; None if it took longer than that, and was ended."""
+        said = {self._out: b"", self._err: b""}
+        reading = list(said)
+        limit = time.monotonic() + seconds
+        try:
+            while reading:
+                ready = select.select(reading, [], [], max(limit - time.monotonic(), 0))[0]
+                if not ready:
+                    return None
+                for end in ready:
+                    data = os.read(end, CHUNK)
+                    said[end] += data
+                    if not data:
+                        reading.remove(end)
+            status, self._process = os.waitpid(self._process, 0)[1], 0
+        finally:
+            self._close()
+            self._end()
+        out, err = (text.decode(errors="replace") for text in said.values())
+        return Answer(os.waitstatus_to_exitcode(status), out, err)
+
+    def _end(self) -> None:
+        if self._process:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._process, signal.SIGKILL)
+                os.waitpid(self._process, 0)
+
+    def _close(self) -> None:
+        os.close(self._out)
+        os.close(self._err)

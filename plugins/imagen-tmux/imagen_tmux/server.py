@@ -1,0 +1,150 @@
+"""The tmux server that this process runs in: windows, and what it knows of a pane."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from imagen_core import ImagenError
+from imagen_tmux.question import Question
+
+PATIENCE = 2.0
+"""Seconds for a server to answer, which takes it some milliseconds."""
+KEPT = 8
+"""So many preview windows stay in a session."""
+WINDOW = "#{window_id} #{window_active} #{window_panes}"
+MARK = "@imagen-preview"
+"""The window option by which the own windows are known: a name may be anybody's."""
+NAME_LENGTH = 40
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_NEW = ":{end}"
+"""Behind the last window of the session of this pane, where a new one moves no other."""
+
+
+class Window(NamedTuple):
+    """A window of the session: whether it is looked at, its panes, whether it is an own one."""
+
+    id: str
+    active: bool
+    panes: int
+    marked: bool
+
+    @property
+    def age(self) -> int:
+        """Ids are counted up for as long as the server lives."""
+        return int(self.id.removeprefix("@") or 0)
+
+
+class Server:
+    """The server named by `$TMUX`."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Raise an ImagenError if this is not inside tmux, or there is no tmux."""
+        if not environment.get("TMUX"):
+            raise ImagenError(
+                "this is not inside tmux: $TMUX is not set",
+                hint="start tmux first, or leave the preview out with --no-preview",
+            )
+        program = shutil.which("tmux", path=environment.get("PATH"))
+        if program is None:
+            raise ImagenError(
+                "there is no tmux in the PATH",
+                hint="install it, or leave the preview out with --no-preview",
+            )
+        self._program = program
+        self._environment = dict(environment)
+
+    def ask(self, *arguments: str) -> str:
+        """What tmux prints for these arguments."""
+        # -u: names in any script, whatever the locale of this process is.
+        try:
+            question = Question([self._program, "-u", *arguments], self._environment)
+        except OSError as error:
+            raise ImagenError(
+                f"tmux can't be started: {error.strerror}", hint=f"look at {self._program}"
+            ) from error
+        answer = question.answer(PATIENCE)
+        if answer is None:
+            raise ImagenError(
+                f"tmux did not answer within {PATIENCE:g} s",
+                hint="look at the server with 'tmux info'; --no-preview leaves the preview out",
+            )
+        if answer.code:
+            raise _refused(answer.err.strip() or f"exit code {answer.code}")
+        return answer.out
+
+    def open(self, name: str, command: Sequence[str], variables: Mapping[str, str]) -> str:
+        """The id of a new window in the background that runs this command.
+
+        The newest of the own windows stay, the others go.
+        """
+        given = [word for pair in variables.items() for word in ("-e", "=".join(pair))]
+        found = self.ask(
+            *("new-window", "-d", "-a", "-t", _NEW, "-P", "-F", "#{window_id}", "-n", name),
+            *(*given, "--", *map(escaped, command), ";"),
+            *("set-option", "-w", "-t", _NEW, MARK, "1", ";"),
+            *("list-windows", "-F", f"{WINDOW} #{{{MARK}}}"),
+        )
+        window, *rest = found.splitlines()
+        # Another imagen may tidy up at the same moment; the next one does what is left.
+        with suppress(ImagenError):
+            self._tidy(window, [_window(line) for line in rest])
+        return window
+
+    def _tidy(self, new: str, windows: Sequence[Window]) -> None:
+        """Close the oldest of the own windows, but none that somebody looks at or has split."""
+        orders: list[str] = []
+        marked = [window for window in windows if window.marked and window.id != new]
+        if all(window.id != new or not window.marked for window in windows):
+            # A hook of the user's put another window behind it, or it is gone already.
+            stranger = windows[-1]
+            orders += ["set-option", "-w", "-u", "-t", stranger.id, MARK, ";"]
+            orders += ["set-option", "-w", "-t", new, MARK, "1", ";"]
+            marked = [window for window in marked if window != stranger]
+        marked.sort(key=lambda window: window.age, reverse=True)
+        for window in marked[KEPT - 1 :]:
+            if not window.active and window.panes == 1:
+                orders += ["kill-window", "-t", window.id, ";"]
+        if orders:
+            self.ask(*orders[:-1])
+
+
+def window_name(slug: str) -> str:
+    """`img:` and the slug, of letters, digits, `.`, `_` and `-` alone.
+
+    tmux expands a name as a format, and `#(…)` in a format runs a command.
+    """
+    safe = _UNSAFE.sub("-", slug)[: NAME_LENGTH - len("img:")].strip("-")
+    return f"img:{safe or 'image'}"
+
+
+def escaped(argument: str) -> str:
+    """The argument as tmux takes it: a `;` at the end would begin another command."""
+    return f"{argument[:-1]}\\;" if argument.endswith(";") else argument
+
+
+def find_program(name: str, environment: Mapping[str, str], beside: Iterable[Path]) -> str | None:
+    """The path of a program: in the PATH, or else in one of these folders."""
+    folders = [environment.get("PATH", os.defpath), *map(str, beside)]
+    found = (shutil.which(name, path=folder) for folder in folders if folder)
+    return next((os.path.abspath(path) for path in found if path), None)  # noqa: PTH100
+
+
+def _window(line: str) -> Window:
+    window, active, panes, mark = f"{line} ".split(" ")[:4]
+    return Window(window, active == "1", int(panes), bool(mark))
+
+
+def _refused(said: str) -> ImagenError:
+    if said.startswith(("error connecting to", "no server running")):
+        return ImagenError(
+            f"the tmux server of $TMUX is gone: {said}",
+            hint="open a new shell in tmux, or leave the preview out with --no-preview",
+        )
+    return ImagenError(f"tmux says: {said}", hint="--no-preview leaves the preview out")

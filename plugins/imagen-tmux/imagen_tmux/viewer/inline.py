@@ -1,0 +1,72 @@
+"""`tmux-img PATH…`: the pictures one below the other, between the lines of a shell."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from imagen_tmux.viewer import screen
+from imagen_tmux.viewer.caption import DIM, RESET, caption, cut, printable
+from imagen_tmux.viewer.detect import Probe, can_reply
+from imagen_tmux.viewer.drawing import draw, largest
+from imagen_tmux.viewer.picture import load
+
+if TYPE_CHECKING:
+    from imagen_tmux.viewer.arguments import Arguments
+    from imagen_tmux.viewer.detect import Found
+    from imagen_tmux.viewer.painting import Canvas, Painting
+    from imagen_tmux.viewer.picture import Picture
+
+BELOW = 3
+"""Rows that a picture leaves free: for its caption, and for the next prompt."""
+
+
+def print_pictures(arguments: Arguments) -> int:
+    """Print them; the exit code is 1 if one of them could not be shown."""
+    try:
+        return _print_pictures(arguments)
+    except (screen.Ended, KeyboardInterrupt) as error:
+        screen.write(f"{RESET}\n")
+        return 128 + (error.number if isinstance(error, screen.Ended) else signal.SIGINT)
+
+
+def _print_pictures(arguments: Arguments) -> int:
+    room = screen.canvas(os.environ)
+    room = room._replace(rows=max(room.rows - BELOW, 1))
+    first, found = _first(arguments, room)
+    code = 0
+    for index, path in enumerate(arguments.paths):
+        picture = load(path, largest(room)) if index else first
+        if picture.image is None:
+            _complain(path, picture.problem)
+            code = 1
+            continue
+        about = caption(path, picture.size, (index + 1, len(arguments.paths)))
+        lines = [f"{DIM}{cut(line, room.columns)}{RESET}" for line in about if line]
+        screen.write(_placed(draw(picture, room, found)) + "\n".join([*lines, ""]))
+    return code
+
+
+def _first(arguments: Arguments, room: Canvas) -> tuple[Picture, Found]:
+    """The first picture, decoded while the terminal is asked what it can do."""
+    replies = arguments.protocol == "auto" and can_reply()
+    with screen.raw() if replies else nullcontext():
+        probe = Probe(arguments.protocol, os.environ, replies=replies)
+        return load(arguments.paths[0], largest(room)), probe.found()
+
+
+def _placed(painting: Painting) -> str:
+    """The painting, with the cursor on the line below it."""
+    if not painting.image:
+        return painting.before + "".join(f"{line}\n" for line in painting.lines)
+    # Room is made first, since an image that scrolls is not where the cursor thinks it is.
+    down = "\n" * painting.rows
+    up = f"\x1b[{painting.rows}A"
+    return f"{down}{up}\x1b7{painting.image}\x1b8\x1b[{painting.rows}B\r"
+
+
+def _complain(path: str, problem: str) -> None:
+    text = f"tmux-img: {printable(path)}: {problem}\n"
+    os.write(2, text.encode("utf-8", "backslashreplace"))

@@ -1,0 +1,223 @@
+"""The terminal: its size, what is written to it and typed, and that it is left as it was."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import termios
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from imagen_tmux.viewer.painting import Canvas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
+
+IN, OUT = 0, 1
+COLUMNS, ROWS = 80, 24
+"""How large a terminal is that does not say."""
+USUAL_CELL = 10, 20
+CHUNK = 65_536
+
+ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[?1004h\x1b[2J"
+"""The alternate screen, no cursor, no wrapping, and word when somebody comes to look."""
+LEAVE = "\x1b[0m\x1b[?1004l\x1b[?7h\x1b[?25h\x1b[?1049l"
+
+ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
+OTHERS = signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT
+
+RESIZED, STOPPED, CONTINUED, GONE = "resized", "stopped", "continued", "gone"
+"""Events that are no keys."""
+_EVENTS = {
+    signal.SIGWINCH: RESIZED,
+    signal.SIGTSTP: STOPPED,
+    signal.SIGCONT: CONTINUED,
+}
+_TOKEN = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|\x1b[_P\]].*?(?:\x1b\\|\x07)|.", re.DOTALL)
+
+_REPLY = re.compile(r"\x1b_G.*?\x1b\\|\x1b\[\?[\d;]*c", re.DOTALL)
+
+
+class Ended(BaseException):
+    """A signal ended it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def canvas(environment: Mapping[str, str]) -> Canvas:
+    """The size of the terminal, or what the environment says of it."""
+    columns, rows, wide, high = _size()
+    columns = columns or _number(environment.get("COLUMNS")) or COLUMNS
+    rows = rows or _number(environment.get("LINES")) or ROWS
+    cell = wide // columns, high // rows
+    return Canvas(columns, rows, cell if all(cell) else USUAL_CELL)
+
+
+def write(text: str) -> None:
+    """All of it to the terminal; whoever does not read it any more is no reason to fail."""
+    data = memoryview(text.encode("utf-8", "replace"))
+    with suppress(OSError):
+        while data:
+            data = data[os.write(OUT, data) :]
+
+
+@contextmanager
+def raw() -> Iterator[list[Any]]:
+    """Keys as they are typed, and signals as `Ended`; afterwards all is as it was.
+
+    Gives the attributes that the terminal had.
+    """
+    before = termios.tcgetattr(IN)
+    handlers = {number: signal.signal(number, _end) for number in ENDING}
+    try:
+        _set_raw(before)
+        yield before
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        _restore(before)
+
+
+def ask(question: str, pattern: str, seconds: float) -> str:
+    """What the terminal replies, up to what the pattern matches; in raw mode."""
+    write(question)
+    limit, said = time.monotonic() + seconds, ""
+    while not re.search(pattern, said, re.DOTALL):
+        if not select.select([IN], [], [], max(limit - time.monotonic(), 0))[0]:
+            break
+        data = os.read(IN, CHUNK)
+        if not data:
+            break
+        said += data.decode("latin-1")
+    return said
+
+
+def without_replies(said: str) -> bytes:
+    """The keys among what was read."""
+    return _REPLY.sub("", said).encode("latin-1")
+
+
+class Screen:
+    """The whole screen for as long as `with` lasts, with what happens to it as events."""
+
+    def __init__(self) -> None:
+        self._signals, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        self._pending: list[str] = []
+        self._before: list[Any] = []
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Take the screen over, and give it back whatever happens."""
+        handlers = {number: signal.signal(number, _note) for number in OTHERS}
+        wake = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        try:
+            with raw() as self._before:
+                try:
+                    write(ENTER)
+                    yield
+                finally:
+                    for number in ENDING:
+                        signal.signal(number, signal.SIG_DFL)
+                    write(LEAVE)
+        finally:
+            signal.set_wakeup_fd(wake)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def event(self, seconds: float | None) -> str:
+        """A key, or what else happened; empty if nothing did for so long."""
+        if not self._pending:
+            self._wait(seconds)
+        return self._pending.pop(0) if self._pending else ""
+
+    def unread(self, data: bytes) -> None:
+        """Take these keys as typed."""
+        if data:
+            self._pending += _keys(data)
+
+    def stop(self) -> None:
+        """Give the terminal back and stop, as Ctrl-Z asks; later take it over again."""
+        write(LEAVE)
+        _restore(self._before)
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, _note)
+        self.resume()
+
+    def resume(self) -> None:
+        """Take the terminal again after somebody else had it."""
+        _set_raw(self._before)
+        write(ENTER)
+
+    def _wait(self, seconds: float | None) -> None:
+        ready = select.select([IN, self._signals], [], [], seconds)[0]
+        if self._signals in ready:
+            numbers = os.read(self._signals, CHUNK)
+            events = (_EVENTS.get(signal.Signals(number), "") for number in numbers)
+            # Ten resizes in a row are one.
+            self._pending += dict.fromkeys(filter(None, events))
+        if IN in ready:
+            try:
+                data = os.read(IN, CHUNK)
+            except OSError:
+                data = b""
+            self._pending += _keys(data) if data else [GONE]
+
+
+def _keys(data: bytes) -> list[str]:
+    """Keys and escape sequences, one each."""
+    while data[-1:] in (b"\x1b", b"[", b"O") and b"\x1b" in data[-2:]:
+        # It may be the first half of a key.
+        if not select.select([IN], [], [], 0.05)[0]:
+            break
+        more = os.read(IN, CHUNK)
+        if not more:
+            break
+        data += more
+    return _TOKEN.findall(data.decode("utf-8", "replace"))
+
+
+def _set_raw(attributes: list[Any]) -> None:
+    new = [*attributes]
+    new[0] &= ~(termios.ICRNL | termios.IXON | termios.ISTRIP)
+    new[3] &= ~(termios.ECHO | termios.ICANON | termios.ISIG | termios.IEXTEN)
+    with suppress(termios.error):
+        termios.tcsetattr(IN, termios.TCSANOW, new)
+
+
+def _restore(attributes: list[Any]) -> None:
+    with suppress(termios.error):  # the terminal may be gone
+        termios.tcsetattr(IN, termios.TCSANOW, attributes)
+
+
+def _size() -> tuple[int, int, int, int]:
+    """Columns, rows and pixels of the terminal; zeros where there is none."""
+    import fcntl
+    import struct
+
+    for descriptor in (OUT, IN, 2):
+        with suppress(OSError):
+            found = fcntl.ioctl(descriptor, termios.TIOCGWINSZ, bytes(8))
+            rows, columns, wide, high = struct.unpack("HHHH", found)
+            if rows and columns:
+                return columns, rows, wide, high
+    return 0, 0, 0, 0
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    raise Ended(number)
+
+
+def _note(_: int, __: FrameType | None) -> None:
+    """The number goes through the pipe of `Screen`."""
