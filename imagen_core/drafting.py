@@ -234,9 +234,8 @@ def _parsed(prompt: str, *, every: bool) -> wildcards.Text:
         text = wildcards.parse(prompt)
     except UsageError as error:
         raise _ColumnError("prompt", str(error)) from error
-    if not prompt.strip():
-        raise _ColumnError("prompt", "is missing")
-    if wildcards.may_be_blank(text):
+    # Of a prompt that is blank as it stands it is told already that it is missing.
+    if prompt.strip() and wildcards.may_be_blank(text):
         raise _ColumnError("prompt", "one of its choices is an empty prompt")
     choices = wildcards.count(text) if every else 1
     if choices > MAX_COUNT:
