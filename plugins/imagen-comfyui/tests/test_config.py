@@ -8,6 +8,12 @@ from typing import Any
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other plugins may have something to say of a configuration, too."""
+    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "comfyui")
+
+
 def validate(imagen: Any, tmp_path: Path, block: str) -> str:
     file = tmp_path / "imagen.yaml"
     file.write_text(f"backends:\n  flux: {{type: comfyui, {block}}}\n")

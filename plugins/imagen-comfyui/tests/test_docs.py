@@ -117,7 +117,10 @@ def test_links_of_the_readme_lead_somewhere() -> None:
         assert not anchor or re.search(rf"^#+ {anchor}$", page, re.MULTILINE), f"{path}#{anchor}"
 
 
-def test_configuration_of_the_readme_validates(imagen: Any, tmp_path: Path) -> None:
+def test_configuration_of_the_readme_validates(
+    imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "comfyui")
     text = (PLUGIN / "README.md").read_text(encoding="utf-8")
     [block] = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     file = tmp_path / "imagen.yaml"

@@ -163,7 +163,10 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 @pytest.mark.parametrize(
     "page", [PLUGIN / "README.md", DOCS / "replicate.md"], ids=lambda p: p.name
 )
-def test_configuration_of_the_page_validates(page: Path, imagen: Any, tmp_path: Path) -> None:
+def test_configuration_of_the_page_validates(
+    page: Path, imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEN_LOAD_PLUGINS", "replicate")
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
     file = tmp_path / "imagen.yaml"
     file.write_text(blocks[0])
