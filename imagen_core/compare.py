@@ -88,6 +88,13 @@ class Comparing:
         if problems and not (self.requests or self._found or self._done()):
             raise problems[0]
 
+    def begin(self) -> None:
+        """Write down what is to be made; where that can't be done, nobody is to be asked."""
+        self.save()
+        if self.unsaved:
+            hint = "nothing was made; free that file, or copy the folder and go on there"
+            raise UsageError(self.unsaved, hint=hint)
+
     def save(self, *, now: bool = True) -> None:
         """Write down how it stands; a disk that is full does not stop what is being made."""
         if not now and self._ledger and time.monotonic() - self._saved < SAVE_SECONDS:
@@ -97,7 +104,7 @@ class Comparing:
             save(self.folder, self.comparison)
             self.unsaved = ""
         except OSError as error:
-            self.unsaved = f"cannot write {self.folder / FILE_NAME}: {error.strerror}"
+            self.unsaved = f"cannot write {self.folder / FILE_NAME}: {files.reason(error)}"
         self._saved = time.monotonic()
 
     def run(self, pipeline: Pipeline, cancel: threading.Event) -> Iterator[tuple[Request, Item]]:
