@@ -65,8 +65,11 @@ class Batch:
         self._rows = rows
         self._target = target
         self._state = state
+        has_results = state.has_results()  # a plan is there before them
         self._seen = state.seen()
         self._resumed = None if restart else state.read_plan()
+        if has_results and not (restart or self._resumed):
+            raise state.without_plan()
         self._flags = _flags(order, rows)
         self._digest = digest
         if self._resumed:
@@ -124,13 +127,19 @@ class Batch:
     def _about(self, request: Request) -> About:
         return self._app.instance(request.backend).backend.about
 
-    def begin(self) -> None:
-        """Take the batch for this process, and write its plan down unless there is one."""
+    def begin(self) -> Path | None:
+        """Take the batch for this process, and write its plan down unless there is one.
+
+        The results of an earlier plan are kept beside the new ones: there, if there are any.
+        """
         self._prepare_folders()
         self._state.lock(self._seen)
-        if not self._resumed:
-            self._write_plan()
-            self._state.clear_results()
+        if self._resumed:
+            return None
+        kept = self._state.keep_results()
+        self._write_plan()
+        self._state.clear_results()
+        return kept
 
     def _write_plan(self) -> None:
         now = files.Moment.now().utc

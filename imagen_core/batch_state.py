@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -102,6 +103,18 @@ class State:
         hint = "--restart makes a new one; pictures stay as they are"
         return UsageError(f"the plan {self.plan_path} can't be read: {reason}", hint=hint)
 
+    def has_results(self) -> bool:
+        """Whether there are results, of whatever plan."""
+        with contextlib.suppress(OSError):
+            return self.results_path.stat().st_size > 0
+        return False
+
+    def without_plan(self) -> UsageError:
+        """What to say where there are results, and the plan that they belong to is gone."""
+        told = f"{self.results_path} has results, and their plan {self.plan_path.name} is gone"
+        hint = "put it back; or --restart makes all anew and keeps these results beside the new"
+        return UsageError(told, hint=f"{hint}; or --name makes another batch")
+
     def seen(self) -> bytes:
         """The plan as it lies there now, whatever it is; nothing if it can't be read."""
         with contextlib.suppress(OSError):
@@ -129,6 +142,18 @@ class State:
             files.write_atomically(self.plan_path, text + b"\n")
         except OSError as error:
             raise UsageError(f"cannot write {self.plan_path}: {error.strerror}") from error
+
+    def keep_results(self) -> Path | None:
+        """Put a copy of the results beside them, under the first free number."""
+        if not self.has_results():
+            return None
+        names = (f"{self.name}.batch.{number}.jsonl" for number in itertools.count(1))
+        path = next(path for path in map(self.folder.joinpath, names) if not path.exists())
+        try:
+            files.write_atomically(path, self.results_path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {files.reason(error)}") from error
+        return path
 
     def clear_results(self) -> None:
         """Forget the results of an earlier plan."""

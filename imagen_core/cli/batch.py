@@ -128,7 +128,8 @@ def command(
     for kind in dict.fromkeys(app.instance(e.request.backend).type for e in batch.entries):
         app.warn_of_plugins(kind)
     try:
-        batch.begin()
+        if kept := batch.begin():
+            app.console.info(f"the earlier results are kept in {kept}")
         relative = bool(output_dir) and not expand_home(output_dir).is_absolute()
         BatchMaking(app, batch, flags, max_failures=max_failures, relative=relative).run()
     finally:

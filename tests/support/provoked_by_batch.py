@@ -40,6 +40,10 @@ def spoil_plan(folder: Path) -> None:
     (folder / "pictures" / "rows.batch.json").write_text("{}", encoding="utf-8")
 
 
+def lose_plan(folder: Path) -> None:
+    (folder / "pictures" / "rows.batch.json").unlink()
+
+
 def batch_that_is_taken(folder: Path) -> Told:
     fcntl = pytest.importorskip("fcntl")
     (folder / "pictures").mkdir()
@@ -112,6 +116,9 @@ CASES = {
     ),
     "the plan … can't be read: …": Case(
         "batch {folder}/rows.txt", prepare=batch_before(spoil=spoil_plan)
+    ),
+    "… has results, and their plan … is gone": Case(
+        "batch {folder}/rows.txt", prepare=batch_before(spoil=lose_plan)
     ),
     "gone or changed, and made again: …": Case(
         "batch {folder}/rows.txt", prepare=batch_before(spoil=lose_pictures)
