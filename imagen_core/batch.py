@@ -19,7 +19,7 @@ from imagen_core.stock import Find, Stock
 from imagen_core.types import Failure, Run, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from imagen_core.ledger import Ledger
     from imagen_core.protocols import App
@@ -173,6 +173,8 @@ class Batch:
         """What is done already, by the files that are really there, and what is left to do.
 
         `ledger`: what was made before, if it may be asked. Nothing on disk is changed by that.
+        What failed before comes after all else, and of that what was tried last comes last:
+        rows that always fail do not keep others from their turn.
         """
         if not self._resumed:
             return Left(0, (), tuple(entry.request for entry in self.entries))
@@ -182,6 +184,7 @@ class Batch:
         folder = self._target.folder
         stock = self._stock = Stock(folder, ledger, where=self._moved, taken=taken)
         ready, requests, gone = [], [], []
+        failed = _failed(results.values())
         for entry in [*self.entries]:
             request = entry.request
             if done.get(request.id):
@@ -197,6 +200,7 @@ class Batch:
                 requests.append(replace(request, resume=found.resume))
             else:
                 requests.append(self._renewed(request) if found.is_known or result else request)
+        requests.sort(key=lambda request: failed.get(self.entry(request).place, 0))
         warnings = [f"ledger: {stock.problem}"] if stock.problem else []
         if number := self._state.unreadable:
             warnings.append(f"{self._state.results_path}: lines that can't be read: {number}")
@@ -287,6 +291,12 @@ class Batch:
     def close(self) -> None:
         """Let other processes at it."""
         self._state.close()
+
+
+def _failed(results: Iterable[Result]) -> dict[tuple[int, int], int]:
+    """Which makings failed the last time, in the order in which they were tried, from 1."""
+    last = {(found.row, found.repeat): (found, n) for n, found in enumerate(results, 1)}
+    return {place: n for place, (found, n) in last.items() if found.status == "failed"}
 
 
 def _planned(entries: Sequence[Entry]) -> tuple[Planned, ...]:

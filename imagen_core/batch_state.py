@@ -160,7 +160,10 @@ class State:
         os.ftruncate(self._descriptor, 0)
 
     def read_results(self) -> dict[str, Result]:
-        """The last result of each making. A line that was cut off by a kill is taken away."""
+        """The last result of each id, in the order of these lines.
+
+        A line that was cut off by a kill is taken away.
+        """
         try:
             data = self.results_path.read_bytes()
         except OSError:
@@ -168,7 +171,11 @@ class State:
         whole = data.rfind(b"\n") + 1
         if whole < len(data) and self._descriptor >= 0:
             os.ftruncate(self._descriptor, whole)
-        return {result.id: result for result in self._decoded(data[:whole])}
+        found: dict[str, Result] = {}
+        for result in self._decoded(data[:whole]):
+            found.pop(result.id, None)
+            found[result.id] = result
+        return found
 
     def _decoded(self, data: bytes) -> Iterator[Result]:
         self.unreadable = 0

@@ -94,6 +94,37 @@ def test_max_failures_begins_nothing_new(imagen: Any, tmp_path: Path, out: Path)
     assert f"imagen: stopped after {failed} failures; the same command goes on" in done.err
 
 
+def test_rows_that_always_fail_keep_no_others_from_their_turn(imagen: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    bad = "".join(f'{{"prompt": "bad {n}", "p.fail": "rejected"}}\n' for n in range(8))
+    file.write_text(bad + "".join(f'{{"prompt": "good {n}"}}\n' for n in range(3)))
+    args = ("batch", str(file), *SMALL, "--max-failures", "1")
+
+    done = [imagen(*args) for _ in range(10)]
+
+    assert sum(len(each.paths) for each in done) == 3
+    assert any("imagen: stopped after 1 failure; the same" in each.err for each in done)
+
+
+def test_what_failed_is_tried_again_after_the_rest_and_longest_ago_first(
+    imagen: Any, tmp_path: Path, out: Path
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("prompt,p.fail\n" + "".join(f"{n},rejected\n" for n in range(20)))
+    args = ("batch", str(file), *SMALL, "--max-failures", "1", "--name", "rows")
+    tried: list[int] = []
+    for _ in range(8):
+        imagen(*args)
+        rows = [line["row"] for line in lines(out, "rows")]
+        tried += rows[len(tried) :]
+
+        [plan] = imagen(*args, "--dry-run", "--json").json()
+
+        left = [making["row"] for making in plan["makings"]]
+        last = sorted(set(tried), key=lambda row: -tried[::-1].index(row))
+        assert left == [*sorted({*range(1, 21)} - {*tried}), *last]
+
+
 def test_dry_run_says_what_would_be_made_and_writes_nothing(
     imagen: Any, tmp_path: Path, out: Path
 ) -> None:

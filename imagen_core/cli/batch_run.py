@@ -131,7 +131,8 @@ class BatchMaking:
                 hint="the same command goes on from there",
             )
         if tally.left:
-            console.info(f"stopped after {tally.failed} failures; the same command goes on")
+            failures = f"{tally.failed} failure{'s' * (tally.failed != 1)}"
+            console.info(f"stopped after {failures}; the same command goes on")
         if tally.failed:
             none = not (tally.done or tally.skipped)
             code = ImagenError.exit_code if none else PartialFailure.exit_code
