@@ -189,16 +189,17 @@ class State:
     def append(self, result: Result) -> None:
         """Write a line down, in one piece or not at all."""
         line = msgspec.json.encode(result) + b"\n"
-        before = os.fstat(self._descriptor).st_size
+        before = os.fstat(self._descriptor)
         try:
-            written = os.write(self._descriptor, line)
-            reason = "" if written == len(line) else "No space left on device"
+            if not os.path.samestat(before, self.results_path.stat()):
+                raise OSError("another file is in its place by now")
+            while line:  # what does not fit is asked for again, which says why
+                line = line[os.write(self._descriptor, line) :]
         except OSError as error:
-            reason = error.strerror or str(error)
-        if reason:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, before)
-            raise ImagenError(f"cannot write {self.results_path}: {reason}")
+                os.ftruncate(self._descriptor, before.st_size)
+            told = f"cannot write {self.results_path}: {files.reason(error)}"
+            raise ImagenError(told) from error
 
     def close(self) -> None:
         """Let others at it."""

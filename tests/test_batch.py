@@ -6,7 +6,7 @@ import json
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,9 @@ from imagen_core.tally import Tally, cost, duration
 from imagen_core.terminal import Terminal
 from imagen_core.types import Cost, Failure, Run
 from scripted import PICTURE, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_each_row_is_a_picture_whose_path_is_printed(imagen: Any, prompts: Path, out: Path) -> None:
@@ -123,6 +126,48 @@ def test_what_failed_is_tried_again_after_the_rest_and_longest_ago_first(
         left = [making["row"] for making in plan["makings"]]
         last = sorted(set(tried), key=lambda row: -tried[::-1].index(row))
         assert left == [*sorted({*range(1, 21)} - {*tried}), *last]
+
+
+def test_results_that_can_not_be_written_are_an_error_in_the_end(
+    imagen: Any, tmp_path: Path, out: Path, small_files: Callable[[int], None]
+) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("".join(f"prompt {n}\n" for n in range(12)))
+    args = ("batch", str(file), *SMALL, "--no-ledger")
+    imagen(*args)
+    results = out / "prompts.batch.jsonl"
+    results.write_text("".join(results.read_text().splitlines(keepends=True)[:8]))
+    for path in pictures(out):
+        path.unlink()
+    small_files(results.stat().st_size + 100)
+
+    done = imagen(*args)
+
+    assert (done.exit_code, len(pictures(out)), len(lines(out))) == (1, 12, 8)
+    assert done.err.splitlines()[-3:] == [
+        done.err.splitlines()[-3],
+        f"imagen: error: 12 results are not written down: cannot write {results}: File too large",
+        "  hint: the pictures are there; make room, and the same command notes them",
+    ]
+
+
+def test_results_that_were_replaced_meanwhile_are_told(
+    imagen: Any, prompts: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagen_core.batch import Batch
+
+    def begin(self: Batch) -> None:
+        begun(self)
+        (out / "prompts.batch.jsonl").unlink()
+        (out / "prompts.batch.jsonl").mkdir()
+
+    begun = Batch.begin
+    monkeypatch.setattr(Batch, "begin", begin)
+
+    done = imagen("batch", str(prompts), *SMALL)
+
+    assert (done.exit_code, len(pictures(out))) == (1, 3)
+    assert "another file is in its place by now" in done.err
 
 
 def test_dry_run_says_what_would_be_made_and_writes_nothing(

@@ -48,6 +48,7 @@ class BatchMaking:
         self._telling = Telling(app, relative=relative)
         self._runs: list[Run] = []
         self._open: set[str] = set()
+        self._unnoted: list[ImagenError] = []
 
     def run(self) -> None:
         """Make all that is left, show it, and end with the exit code of it all."""
@@ -118,12 +119,15 @@ class BatchMaking:
         try:
             self._batch.record(run)
         except ImagenError as error:
+            self._unnoted.append(error)
             self._telling.note(Note(step="batch", text=str(error), warning=True))
 
     def _end(self) -> None:
         tally, console = self._tally, self._app.console
         if not console.quiet:
             console.info(tally.summary())
+        if self._unnoted:
+            console.error(_unnoted(self._unnoted))
         if tally.left and self._drain.is_set():
             done = tally.done + tally.skipped
             raise Cancelled(
@@ -137,3 +141,12 @@ class BatchMaking:
             none = not (tally.done or tally.skipped)
             code = ImagenError.exit_code if none else PartialFailure.exit_code
             raise click.exceptions.Exit(code)
+        if self._unnoted:
+            raise click.exceptions.Exit(ImagenError.exit_code)
+
+
+def _unnoted(errors: Sequence[ImagenError]) -> ImagenError:
+    """What to say in the end of makings that are over and are not in the results."""
+    number = f"{len(errors)} result{'s are' if len(errors) > 1 else ' is'} not written down"
+    hint = "the pictures are there; make room, and the same command notes them"
+    return ImagenError(f"{number}: {errors[0]}", hint=hint)

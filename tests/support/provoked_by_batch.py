@@ -139,6 +139,6 @@ CASES = {
 }
 
 OTHER_CASES: dict[str, Callable[[Path], Told]] = {
-    "batch: cannot write …: …": full_results,
+    "1 result is not written down: …": full_results,
     "the batch '…' in … is being made by another process": batch_that_is_taken,
 }
