@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from batches import SMALL, lines, pictures, plan, runs, summary
 from imagen_core import hookimpl
 from imagen_core.app import App
+from imagen_core.cli.telling import spans
 from imagen_core.tally import Tally, cost, duration
 from imagen_core.terminal import Terminal
 from imagen_core.types import Cost, Failure, Run
@@ -57,8 +59,7 @@ def test_some_failed_is_seven_and_they_are_tried_again(
     again = imagen("batch", str(file), *SMALL)
 
     assert (done.exit_code, len(done.paths)) == (7, 1)
-    assert done.err.count("the mock was told to fail with 'unavailable'") == 1
-    assert "imagen: error: row " in done.err
+    assert done.err.count("imagen: error: row ") == 1
     assert summary(done) == "imagen: 1 made, 2 failed, 0 skipped; 0 USD"
     failed = [found for found in lines(out) if found["status"] == "failed"]
     assert failed[0]["error"]["code"] == "unavailable"
@@ -168,6 +169,28 @@ def test_results_that_were_replaced_meanwhile_are_told(
 
     assert (done.exit_code, len(pictures(out))) == (1, 3)
     assert "another file is in its place by now" in done.err
+
+
+def test_rows_that_failed_with_the_same_are_named_together(imagen: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    fails = ["unavailable", *["rejected"] * 3, "", *["rejected"] * 200, "unavailable"]
+    file.write_text("prompt,p.fail\n" + "".join(f"x,{fail}\n" for fail in fails))
+
+    done = imagen("batch", str(file), *SMALL)
+
+    message = "the mock was told to fail with 'rejected'"
+    [first] = re.findall(rf"imagen: error: row (\d+): {message}", done.err)
+    rest = spans({2, 3, 4, *range(6, 206)} - {int(first)})
+    assert f"imagen: rows {rest}: the same as row {first}: {message}\n" in done.err
+    assert re.search(r"^imagen: row (1|206): the same as row (206|1): ", done.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([3], "3"), ([2, 1], "1-2"), ([9, 2, 5, 4, 5, 6], "2, 4-6 and 9"), ([1, 3], "1 and 3")],
+)
+def test_numbers_are_told_in_spans(numbers: list[int], text: str) -> None:
+    assert spans(numbers) == text
 
 
 def test_dry_run_says_what_would_be_made_and_writes_nothing(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen_core.cli.shared import at_the_keys, cancelled_by_signals, known_ledger
-from imagen_core.cli.telling import Telling
+from imagen_core.cli.telling import Telling, spans
 from imagen_core.errors import Cancelled, ImagenError, PartialFailure
 from imagen_core.making import UNBEGUN
 from imagen_core.stock import to_the_end
@@ -48,6 +48,7 @@ class BatchMaking:
         self._telling = Telling(app, relative=relative)
         self._runs: list[Run] = []
         self._open: set[str] = set()
+        self._failed: dict[tuple[str, str], list[int]] = {}
         self._unnoted: list[ImagenError] = []
 
     def run(self) -> None:
@@ -108,7 +109,9 @@ class BatchMaking:
         entry = self._batch.entry(run.request)
         about = {"row": entry.row, "repeat": entry.repeat, "template": entry.template}
         self._telling.run(run, about, place=f"row {entry.row}: ")
-        if run.outputs and not run.failure:
+        if failure := run.failure:
+            self._failed.setdefault((failure.code, failure.message), []).append(entry.row)
+        elif run.outputs:
             self._runs.append(run)
 
     def _settle(self, run: Run) -> None:
@@ -124,6 +127,7 @@ class BatchMaking:
 
     def _end(self) -> None:
         tally, console = self._tally, self._app.console
+        self._tell_the_same()
         if not console.quiet:
             console.info(tally.summary())
         if self._unnoted:
@@ -143,6 +147,14 @@ class BatchMaking:
             raise click.exceptions.Exit(code)
         if self._unnoted:
             raise click.exceptions.Exit(ImagenError.exit_code)
+
+    def _tell_the_same(self) -> None:
+        """Name the rows of failures that people were told of once; programs had each of them."""
+        for (_, message), (first, *more) in self._failed.items():
+            rows = {*more} - {first}
+            if rows and not self._app.console.as_json:
+                told = f"row{'s' * (len(rows) > 1)} {spans(rows)}"
+                self._app.console.info(f"{told}: the same as row {first}: {message}")
 
 
 def _unnoted(errors: Sequence[ImagenError]) -> ImagenError:
