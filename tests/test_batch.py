@@ -223,6 +223,8 @@ def test_dry_run_as_json_has_all_of_it(imagen: Any, prompts: Path, out: Path) ->
         "dry_run": True,
         "pictures": 1,
         "skipped": 2,
+        "adopted": 0,
+        "refused": 0,
         "backends": {"mock": 1},
         "cost_usd_estimate": 0,
         "unknown_costs": 0,

@@ -72,6 +72,7 @@ class BatchMaking:
 
     def _make(self, requests: tuple[Request, ...]) -> None:
         bar = self._app.console.bar(max(len(requests), 1))
+        self._tally.begin()
 
         def take(request: Request, run: Run) -> None:
             if not self._unfinished(run):
@@ -133,7 +134,7 @@ class BatchMaking:
         if self._unnoted:
             console.error(_unnoted(self._unnoted))
         if tally.left and self._drain.is_set():
-            done = tally.done + tally.skipped
+            done = tally.done + tally.skipped + tally.adopted
             raise Cancelled(
                 f"interrupted: {done} of {tally.total} are done",
                 hint="the same command goes on from there",
@@ -142,7 +143,7 @@ class BatchMaking:
             failures = f"{tally.failed} failure{'s' * (tally.failed != 1)}"
             console.info(f"stopped after {failures}; the same command goes on")
         if tally.failed:
-            none = not (tally.done or tally.skipped)
+            none = not (tally.done or tally.skipped or tally.adopted)
             code = ImagenError.exit_code if none else PartialFailure.exit_code
             raise click.exceptions.Exit(code)
         if self._unnoted:
