@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from imagen_core import files
-from imagen_core.errors import ImagenError, UsageError
+from imagen_core.errors import ImagenError, UnavailableError, UsageError
 from imagen_core.types import SCHEMA, Failure
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class State:
             raise UsageError(f"cannot write {self.results_path}: {error.strerror}") from error
         if not files.lock(self._descriptor) or self.seen() != seen:
             self.close()
-            raise UsageError(
+            raise UnavailableError(
                 f"the batch '{self.name}' in {self.folder} is being made by another process",
                 hint="wait for it, or give this one a name of its own with --name",
             )

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from imagen_core import files, leftovers, sidecar
 from imagen_core.cells import Requests
 from imagen_core.comparison import FILE_NAME, Cell, Comparison, save, totals
-from imagen_core.errors import Cancelled, ImagenError, UsageError
+from imagen_core.errors import Cancelled, ImagenError, UnavailableError, UsageError
 from imagen_core.files import Target, expand
 from imagen_core.making import ignored
 from imagen_core.stock import NOTHING, Find, Stock, to_the_end
@@ -246,7 +246,7 @@ def at_work(folder: Path) -> Iterator[None]:
     with file:
         if not files.lock(file.fileno()):
             told = f"another imagen is at work in {folder}"
-            raise UsageError(told, hint="wait until it has ended")
+            raise UnavailableError(told, hint="wait until it has ended")
         yield
 
 

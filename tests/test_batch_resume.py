@@ -242,10 +242,12 @@ def test_two_processes_do_not_work_on_one_batch(imagen: Any, prompts: Path, out:
     with (out / "prompts.batch.jsonl").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         done = imagen("batch", str(prompts), *SMALL)
+        plan = imagen("batch", str(prompts), *SMALL, "--dry-run")
         other = imagen("batch", str(prompts), *SMALL, "--name", "mine")
 
+    assert (plan.exit_code, plan.out.splitlines()[0]) == (0, "pictures: 3")
     assert (done.exit_code, done.err) == (
-        2,
+        5,
         f"imagen: error: the batch 'prompts' in {out} is being made by another process\n"
         "  hint: wait for it, or give this one a name of its own with --name\n",
     )
