@@ -79,6 +79,8 @@ class Batch:
         if self._resumed and self._planned != self._resumed.makings:
             raise self._otherwise("its rows come to other pictures")
         self._places = {entry.request.id: place for place, entry in enumerate(self.entries)}
+        self.unclaimed = ""
+        """What to say of the files that an earlier process left, and that are nobody's."""
         self._stock: Stock | None = None
         self._found: dict[str, Find] = {}
         self._there: dict[str, tuple[Output, ...]] = {}
@@ -229,7 +231,7 @@ class Batch:
                     place = self.entry(request).target
                     self._there[request.id] = self._stock.take(earlier, request, place)
         if self._stock:
-            self._stock.clean()
+            self.unclaimed = self._stock.clean()
 
     def _made(self, request: Request, found: Find) -> Run:
         found.check(request, self._about(request))

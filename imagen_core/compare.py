@@ -52,6 +52,8 @@ class Comparing:
         """What keeps the state from being written down."""
         self.ledger_problem = ""
         """What keeps the ledger from being asked."""
+        self.unclaimed = ""
+        """What to say of the files that an earlier process left, and that are nobody's."""
         self._app = app
         self._ledger = ledger
         self._stock: Stock | None = None
@@ -193,7 +195,7 @@ class Comparing:
             else:
                 self._there[request.id] = outputs
         if self._stock:
-            self._stock.clean()
+            self.unclaimed = self._stock.clean()
         self._found, self._gone, self._stock = [], [], None
 
     def _take(self, cell: Cell, run: Run) -> None:

@@ -399,6 +399,20 @@ def test_picture_in_a_temporary_file_is_taken_and_the_rest_is_cleaned_away(
     assert list(world.out.glob(".imagen-*.part")) == [busy]
 
 
+def test_whole_temporary_file_that_nobody_claims_stays_and_is_told(
+    world: World, batch: Any
+) -> None:
+    batch()
+    stranger = world.out / ".imagen-99999999-aa.part"
+    stranger.write_bytes(png(9, 9))
+
+    done = batch()
+
+    assert (done.exit_code, stranger.is_file()) == (0, True)
+    told = f"pictures that nobody claims: 1 (.imagen-*.part in {world.out}); look at them, and"
+    assert done.err.count(told) == 1
+
+
 def test_dry_run_counts_what_is_made_already(world: World, batch: Any) -> None:
     batch()
     world.lose_results()

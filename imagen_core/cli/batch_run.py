@@ -63,6 +63,8 @@ class BatchMaking:
         for run in self._batch.take_up(left, self._pipeline.complete):
             self._take(run, adopted=True)
             self._settle(run)
+        if self._batch.unclaimed:
+            self._app.console.warn(self._batch.unclaimed)
         self._make(left.requests)
         if self._runs:
             paths = [output.path for run in self._runs for output in run.outputs]
