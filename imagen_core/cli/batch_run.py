@@ -11,7 +11,7 @@ from imagen_core.cli.telling import Telling, spans
 from imagen_core.errors import Cancelled, ImagenError, PartialFailure
 from imagen_core.making import UNBEGUN
 from imagen_core.stock import to_the_end
-from imagen_core.types import Note, Run
+from imagen_core.types import Note, Progress, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,6 +74,7 @@ class BatchMaking:
 
     def _make(self, requests: tuple[Request, ...]) -> None:
         bar = self._app.console.bar(max(len(requests), 1))
+        bar.take("", Progress(message="beginning"))  # with many rows it takes seconds
         self._tally.begin()
 
         def take(request: Request, run: Run) -> None:
