@@ -19,7 +19,7 @@ from imagen_core.stock import Find, Stock
 from imagen_core.types import Failure, Run, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from imagen_core.ledger import Ledger
     from imagen_core.protocols import App
@@ -65,8 +65,11 @@ class Batch:
         self._rows = rows
         self._target = target
         self._state = state
+        has_results = state.has_results()  # a plan is there before them
         self._seen = state.seen()
         self._resumed = None if restart else state.read_plan()
+        if has_results and not (restart or self._resumed):
+            raise state.without_plan()
         self._flags = _flags(order, rows)
         self._digest = digest
         if self._resumed:
@@ -76,6 +79,8 @@ class Batch:
         if self._resumed and self._planned != self._resumed.makings:
             raise self._otherwise("its rows come to other pictures")
         self._places = {entry.request.id: place for place, entry in enumerate(self.entries)}
+        self.unclaimed = ""
+        """What to say of the files that an earlier process left, and that are nobody's."""
         self._stock: Stock | None = None
         self._found: dict[str, Find] = {}
         self._there: dict[str, tuple[Output, ...]] = {}
@@ -124,13 +129,19 @@ class Batch:
     def _about(self, request: Request) -> About:
         return self._app.instance(request.backend).backend.about
 
-    def begin(self) -> None:
-        """Take the batch for this process, and write its plan down unless there is one."""
+    def begin(self) -> Path | None:
+        """Take the batch for this process, and write its plan down unless there is one.
+
+        The results of an earlier plan are kept beside the new ones: there, if there are any.
+        """
         self._prepare_folders()
         self._state.lock(self._seen)
-        if not self._resumed:
-            self._write_plan()
-            self._state.clear_results()
+        if self._resumed:
+            return None
+        kept = self._state.keep_results()
+        self._write_plan()
+        self._state.clear_results()
+        return kept
 
     def _write_plan(self) -> None:
         now = files.Moment.now().utc
@@ -164,6 +175,8 @@ class Batch:
         """What is done already, by the files that are really there, and what is left to do.
 
         `ledger`: what was made before, if it may be asked. Nothing on disk is changed by that.
+        What failed before comes after all else, and of that what was tried last comes last:
+        rows that always fail do not keep others from their turn.
         """
         if not self._resumed:
             return Left(0, (), tuple(entry.request for entry in self.entries))
@@ -173,6 +186,7 @@ class Batch:
         folder = self._target.folder
         stock = self._stock = Stock(folder, ledger, where=self._moved, taken=taken)
         ready, requests, gone = [], [], []
+        failed = _failed(results.values())
         for entry in [*self.entries]:
             request = entry.request
             if done.get(request.id):
@@ -188,6 +202,7 @@ class Batch:
                 requests.append(replace(request, resume=found.resume))
             else:
                 requests.append(self._renewed(request) if found.is_known or result else request)
+        requests.sort(key=lambda request: failed.get(self.entry(request).place, 0))
         warnings = [f"ledger: {stock.problem}"] if stock.problem else []
         if number := self._state.unreadable:
             warnings.append(f"{self._state.results_path}: lines that can't be read: {number}")
@@ -216,7 +231,7 @@ class Batch:
                     place = self.entry(request).target
                     self._there[request.id] = self._stock.take(earlier, request, place)
         if self._stock:
-            self._stock.clean()
+            self.unclaimed = self._stock.clean()
 
     def _made(self, request: Request, found: Find) -> Run:
         found.check(request, self._about(request))
@@ -278,6 +293,12 @@ class Batch:
     def close(self) -> None:
         """Let other processes at it."""
         self._state.close()
+
+
+def _failed(results: Iterable[Result]) -> dict[tuple[int, int], int]:
+    """Which makings failed the last time, in the order in which they were tried, from 1."""
+    last = {(found.row, found.repeat): (found, n) for n, found in enumerate(results, 1)}
+    return {place: n for place, (found, n) in last.items() if found.status == "failed"}
 
 
 def _planned(entries: Sequence[Entry]) -> tuple[Planned, ...]:

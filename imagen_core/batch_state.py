@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from imagen_core import files
-from imagen_core.errors import ImagenError, UsageError
+from imagen_core.errors import ImagenError, UnavailableError, UsageError
 from imagen_core.types import SCHEMA, Failure
 
 if TYPE_CHECKING:
@@ -102,6 +103,18 @@ class State:
         hint = "--restart makes a new one; pictures stay as they are"
         return UsageError(f"the plan {self.plan_path} can't be read: {reason}", hint=hint)
 
+    def has_results(self) -> bool:
+        """Whether there are results, of whatever plan."""
+        with contextlib.suppress(OSError):
+            return self.results_path.stat().st_size > 0
+        return False
+
+    def without_plan(self) -> UsageError:
+        """What to say where there are results, and the plan that they belong to is gone."""
+        told = f"{self.results_path} has results, and their plan {self.plan_path.name} is gone"
+        hint = "put it back; or --restart makes all anew and keeps these results beside the new"
+        return UsageError(told, hint=f"{hint}; or --name makes another batch")
+
     def seen(self) -> bytes:
         """The plan as it lies there now, whatever it is; nothing if it can't be read."""
         with contextlib.suppress(OSError):
@@ -117,7 +130,7 @@ class State:
             raise UsageError(f"cannot write {self.results_path}: {error.strerror}") from error
         if not files.lock(self._descriptor) or self.seen() != seen:
             self.close()
-            raise UsageError(
+            raise UnavailableError(
                 f"the batch '{self.name}' in {self.folder} is being made by another process",
                 hint="wait for it, or give this one a name of its own with --name",
             )
@@ -130,12 +143,27 @@ class State:
         except OSError as error:
             raise UsageError(f"cannot write {self.plan_path}: {error.strerror}") from error
 
+    def keep_results(self) -> Path | None:
+        """Put a copy of the results beside them, under the first free number."""
+        if not self.has_results():
+            return None
+        names = (f"{self.name}.batch.{number}.jsonl" for number in itertools.count(1))
+        path = next(path for path in map(self.folder.joinpath, names) if not path.exists())
+        try:
+            files.write_atomically(path, self.results_path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {files.reason(error)}") from error
+        return path
+
     def clear_results(self) -> None:
         """Forget the results of an earlier plan."""
         os.ftruncate(self._descriptor, 0)
 
     def read_results(self) -> dict[str, Result]:
-        """The last result of each making. A line that was cut off by a kill is taken away."""
+        """The last result of each id, in the order of these lines.
+
+        A line that was cut off by a kill is taken away.
+        """
         try:
             data = self.results_path.read_bytes()
         except OSError:
@@ -143,7 +171,11 @@ class State:
         whole = data.rfind(b"\n") + 1
         if whole < len(data) and self._descriptor >= 0:
             os.ftruncate(self._descriptor, whole)
-        return {result.id: result for result in self._decoded(data[:whole])}
+        found: dict[str, Result] = {}
+        for result in self._decoded(data[:whole]):
+            found.pop(result.id, None)
+            found[result.id] = result
+        return found
 
     def _decoded(self, data: bytes) -> Iterator[Result]:
         self.unreadable = 0
@@ -157,16 +189,17 @@ class State:
     def append(self, result: Result) -> None:
         """Write a line down, in one piece or not at all."""
         line = msgspec.json.encode(result) + b"\n"
-        before = os.fstat(self._descriptor).st_size
+        before = os.fstat(self._descriptor)
         try:
-            written = os.write(self._descriptor, line)
-            reason = "" if written == len(line) else "No space left on device"
+            if not os.path.samestat(before, self.results_path.stat()):
+                raise OSError("another file is in its place by now")
+            while line:  # what does not fit is asked for again, which says why
+                line = line[os.write(self._descriptor, line) :]
         except OSError as error:
-            reason = error.strerror or str(error)
-        if reason:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, before)
-            raise ImagenError(f"cannot write {self.results_path}: {reason}")
+                os.ftruncate(self._descriptor, before.st_size)
+            told = f"cannot write {self.results_path}: {files.reason(error)}"
+            raise ImagenError(told) from error
 
     def close(self) -> None:
         """Let others at it."""

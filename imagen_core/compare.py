@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from imagen_core import files, leftovers, sidecar
 from imagen_core.cells import Requests
 from imagen_core.comparison import FILE_NAME, Cell, Comparison, save, totals
-from imagen_core.errors import Cancelled, ImagenError, UsageError
+from imagen_core.errors import Cancelled, ImagenError, UnavailableError, UsageError
 from imagen_core.files import Target, expand
 from imagen_core.making import ignored
 from imagen_core.stock import NOTHING, Find, Stock, to_the_end
@@ -52,6 +52,8 @@ class Comparing:
         """What keeps the state from being written down."""
         self.ledger_problem = ""
         """What keeps the ledger from being asked."""
+        self.unclaimed = ""
+        """What to say of the files that an earlier process left, and that are nobody's."""
         self._app = app
         self._ledger = ledger
         self._stock: Stock | None = None
@@ -88,6 +90,13 @@ class Comparing:
         if problems and not (self.requests or self._found or self._done()):
             raise problems[0]
 
+    def begin(self) -> None:
+        """Write down what is to be made; where that can't be done, nobody is to be asked."""
+        self.save()
+        if self.unsaved:
+            hint = "nothing was made; free that file, or copy the folder and go on there"
+            raise UsageError(self.unsaved, hint=hint)
+
     def save(self, *, now: bool = True) -> None:
         """Write down how it stands; a disk that is full does not stop what is being made."""
         if not now and self._ledger and time.monotonic() - self._saved < SAVE_SECONDS:
@@ -97,7 +106,7 @@ class Comparing:
             save(self.folder, self.comparison)
             self.unsaved = ""
         except OSError as error:
-            self.unsaved = f"cannot write {self.folder / FILE_NAME}: {error.strerror}"
+            self.unsaved = f"cannot write {self.folder / FILE_NAME}: {files.reason(error)}"
         self._saved = time.monotonic()
 
     def run(self, pipeline: Pipeline, cancel: threading.Event) -> Iterator[tuple[Request, Item]]:
@@ -186,7 +195,7 @@ class Comparing:
             else:
                 self._there[request.id] = outputs
         if self._stock:
-            self._stock.clean()
+            self.unclaimed = self._stock.clean()
         self._found, self._gone, self._stock = [], [], None
 
     def _take(self, cell: Cell, run: Run) -> None:
@@ -239,7 +248,7 @@ def at_work(folder: Path) -> Iterator[None]:
     with file:
         if not files.lock(file.fileno()):
             told = f"another imagen is at work in {folder}"
-            raise UsageError(told, hint="wait until it has ended")
+            raise UnavailableError(told, hint="wait until it has ended")
         yield
 
 

@@ -53,6 +53,11 @@ class Entry(NamedTuple):
     target: Target
     images: tuple[str, ...]
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Which making of which row it is, whatever its id."""
+        return self.row, self.repeat
+
 
 def draft(
     app: App,

@@ -97,7 +97,7 @@ class RejectedError(ImagenError):
 
 
 class UnavailableError(ImagenError):
-    """The backend is out of reach, too slow or overloaded; later may work."""
+    """Out of reach, too slow, overloaded, or in use by another process; later may work."""
 
     exit_code = 5
     code = "unavailable"

@@ -112,8 +112,12 @@ class Stock:
         """Give its pictures their names; where one can't have it, it stays where it is."""
         return tuple(self._named(picture, request, target) for picture in found.pictures)
 
-    def clean(self) -> None:
-        """Remove what was cut off in the midst of writing, and what has its name by now."""
+    def clean(self) -> str:
+        """Remove what was cut off in the midst of writing, and what has its name by now.
+
+        What is whole and nobody's stays: any command may have left it. Returns what to say of it.
+        """
+        stay: list[Path] = []
         for path in self._spent:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -121,8 +125,15 @@ class Stock:
                     files.sidecar_path(path).unlink()
         for path in (path for parts in self._parts.values() for path in parts):
             with contextlib.suppress(OSError):
-                if _is_left(path) and (path.stat().st_nlink > 1 or _is_torn(path)):
+                if not _is_left(path):
+                    continue
+                if path.stat().st_nlink > 1 or _is_torn(path):
                     path.unlink()
+                else:
+                    stay.append(path)
+        folders = ", ".join(dict.fromkeys(str(path.parent) for path in stay))
+        told = f"pictures that nobody claims: {len(stay)} ({files.PARTS} in {folders})"
+        return f"{told}; look at them, and delete them" if stay else ""
 
     def _look(self, folder: Path) -> None:
         """See what temporary files there are."""

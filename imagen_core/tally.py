@@ -21,31 +21,39 @@ class Tally:
         self.total = total
         self.skipped = skipped
         self.done = 0
+        self.adopted = 0
+        """How many an earlier command made, and did not note."""
         self.failed = 0
         self.usd = 0.0
         self.unknown = 0
         """How many may have cost something, and nobody knows what."""
-        self._adopted = 0
+        self._before = 0
         self._clock = clock
-        self._began = clock()
+        self._began = self._making = clock()
 
     @property
     def left(self) -> int:
         """How many are not finished yet."""
-        return self.total - self.skipped - self.done - self.failed
+        return self.total - self.skipped - self.done - self.adopted - self.failed
 
     @property
     def seconds(self) -> float:
         """How long it has been at it."""
         return self._clock() - self._began
 
+    def begin(self) -> None:
+        """The first one is made from now on; what was adopted until then took its own time."""
+        self._making = self._clock()
+
     def take(self, run: Run, *, adopted: bool = False) -> None:
         """Count a Run that is over; one that is `adopted` says nothing of how quickly it goes."""
         if run.failure:
             self.failed += 1
+        elif adopted:
+            self.adopted += 1
         else:
             self.done += 1
-        self._adopted += adopted
+        self._before += adopted
         self.spend(run)
 
     def spend(self, run: Run) -> None:
@@ -57,16 +65,17 @@ class Tally:
 
     def progress(self) -> str:
         """Rate, remaining time and cost so far, for a bar."""
-        finished = self.done + self.failed - self._adopted
+        finished = self.done + self.adopted + self.failed - self._before
         if not finished:
             return ""
-        each = self.seconds / finished
+        each = (self._clock() - self._making) / finished
         rate = f"{1 / each:.1f}/s" if 0 < each < 1 else f"{each:.1f} s each"
         return f"{rate}, {duration(each * self.left)} left, {cost(self.usd, self.unknown)}"
 
     def summary(self) -> str:
         """What it came to, in one line."""
         parts = [f"{self.done} made", f"{self.failed} failed", f"{self.skipped} skipped"]
+        parts += [f"{self.adopted} adopted"] if self.adopted else []
         parts += [f"{self.left} left"] if self.left else []
         return f"{', '.join(parts)}; {cost(self.usd, self.unknown)}; {duration(self.seconds)}"
 

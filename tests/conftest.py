@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +18,7 @@ from sites import Site
 from worlds import world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "environment_unchanged",
@@ -52,6 +52,15 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     yield bench
     join_makings()
     bench.ledger.close()
+
+
+@pytest.fixture
+def small_files() -> Iterator[Callable[[int], None]]:
+    """How to let no file grow beyond so many bytes, as on a disk that is full."""
+    resource: Any = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture

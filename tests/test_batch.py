@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from batches import SMALL, lines, pictures, plan, runs, summary
 from imagen_core import hookimpl
 from imagen_core.app import App
+from imagen_core.cli.telling import spans
 from imagen_core.tally import Tally, cost, duration
 from imagen_core.terminal import Terminal
 from imagen_core.types import Cost, Failure, Run
 from scripted import PICTURE, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_each_row_is_a_picture_whose_path_is_printed(imagen: Any, prompts: Path, out: Path) -> None:
@@ -54,8 +59,7 @@ def test_some_failed_is_seven_and_they_are_tried_again(
     again = imagen("batch", str(file), *SMALL)
 
     assert (done.exit_code, len(done.paths)) == (7, 1)
-    assert done.err.count("the mock was told to fail with 'unavailable'") == 1
-    assert "imagen: error: row " in done.err
+    assert done.err.count("imagen: error: row ") == 1
     assert summary(done) == "imagen: 1 made, 2 failed, 0 skipped; 0 USD"
     failed = [found for found in lines(out) if found["status"] == "failed"]
     assert failed[0]["error"]["code"] == "unavailable"
@@ -94,6 +98,101 @@ def test_max_failures_begins_nothing_new(imagen: Any, tmp_path: Path, out: Path)
     assert f"imagen: stopped after {failed} failures; the same command goes on" in done.err
 
 
+def test_rows_that_always_fail_keep_no_others_from_their_turn(imagen: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    bad = "".join(f'{{"prompt": "bad {n}", "p.fail": "rejected"}}\n' for n in range(8))
+    file.write_text(bad + "".join(f'{{"prompt": "good {n}"}}\n' for n in range(3)))
+    args = ("batch", str(file), *SMALL, "--max-failures", "1")
+
+    done = [imagen(*args) for _ in range(10)]
+
+    assert sum(len(each.paths) for each in done) == 3
+    assert any("imagen: stopped after 1 failure; the same" in each.err for each in done)
+
+
+def test_what_failed_is_tried_again_after_the_rest_and_longest_ago_first(
+    imagen: Any, tmp_path: Path, out: Path
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("prompt,p.fail\n" + "".join(f"{n},rejected\n" for n in range(20)))
+    args = ("batch", str(file), *SMALL, "--max-failures", "1", "--name", "rows")
+    tried: list[int] = []
+    for _ in range(8):
+        imagen(*args)
+        rows = [line["row"] for line in lines(out, "rows")]
+        tried += rows[len(tried) :]
+
+        [plan] = imagen(*args, "--dry-run", "--json").json()
+
+        left = [making["row"] for making in plan["makings"]]
+        last = sorted(set(tried), key=lambda row: -tried[::-1].index(row))
+        assert left == [*sorted({*range(1, 21)} - {*tried}), *last]
+
+
+def test_results_that_can_not_be_written_are_an_error_in_the_end(
+    imagen: Any, tmp_path: Path, out: Path, small_files: Callable[[int], None]
+) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("".join(f"prompt {n}\n" for n in range(12)))
+    args = ("batch", str(file), *SMALL, "--no-ledger")
+    imagen(*args)
+    results = out / "prompts.batch.jsonl"
+    results.write_text("".join(results.read_text().splitlines(keepends=True)[:8]))
+    for path in pictures(out):
+        path.unlink()
+    small_files(results.stat().st_size + 100)
+
+    done = imagen(*args)
+
+    assert (done.exit_code, len(pictures(out)), len(lines(out))) == (1, 12, 8)
+    assert done.err.splitlines()[-3:] == [
+        done.err.splitlines()[-3],
+        f"imagen: error: 12 results are not written down: cannot write {results}: File too large",
+        "  hint: the pictures are there; make room, and the same command notes them",
+    ]
+
+
+def test_results_that_were_replaced_meanwhile_are_told(
+    imagen: Any, prompts: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagen_core.batch import Batch
+
+    def begin(self: Batch) -> None:
+        begun(self)
+        (out / "prompts.batch.jsonl").unlink()
+        (out / "prompts.batch.jsonl").mkdir()
+
+    begun = Batch.begin
+    monkeypatch.setattr(Batch, "begin", begin)
+
+    done = imagen("batch", str(prompts), *SMALL)
+
+    assert (done.exit_code, len(pictures(out))) == (1, 3)
+    assert "another file is in its place by now" in done.err
+
+
+def test_rows_that_failed_with_the_same_are_named_together(imagen: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    fails = ["unavailable", *["rejected"] * 3, "", *["rejected"] * 200, "unavailable"]
+    file.write_text("prompt,p.fail\n" + "".join(f"x,{fail}\n" for fail in fails))
+
+    done = imagen("batch", str(file), *SMALL)
+
+    message = "the mock was told to fail with 'rejected'"
+    [first] = re.findall(rf"imagen: error: row (\d+): {message}", done.err)
+    rest = spans({2, 3, 4, *range(6, 206)} - {int(first)})
+    assert f"imagen: rows {rest}: the same as row {first}: {message}\n" in done.err
+    assert re.search(r"^imagen: row (1|206): the same as row (206|1): ", done.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([3], "3"), ([2, 1], "1-2"), ([9, 2, 5, 4, 5, 6], "2, 4-6 and 9"), ([1, 3], "1 and 3")],
+)
+def test_numbers_are_told_in_spans(numbers: list[int], text: str) -> None:
+    assert spans(numbers) == text
+
+
 def test_dry_run_says_what_would_be_made_and_writes_nothing(
     imagen: Any, tmp_path: Path, out: Path
 ) -> None:
@@ -124,6 +223,8 @@ def test_dry_run_as_json_has_all_of_it(imagen: Any, prompts: Path, out: Path) ->
         "dry_run": True,
         "pictures": 1,
         "skipped": 2,
+        "adopted": 0,
+        "refused": 0,
         "backends": {"mock": 1},
         "cost_usd_estimate": 0,
         "unknown_costs": 0,

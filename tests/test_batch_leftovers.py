@@ -13,6 +13,7 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
+from batches import summary
 from imagen_core import Backend, BackendSpec, StepSpec, UnavailableError, hookimpl
 from imagen_core.app import App
 from imagen_core.errors import ImagenError, RejectedError
@@ -362,7 +363,9 @@ def test_what_another_model_had_begun_is_not_picked_up_with_this_one(
     world.edit(finished=False, outputs=())
     world.lose_results()
     world.model = "another"
+    plan = batch("--dry-run").out.splitlines()
 
+    assert plan[:2] == ["pictures: 0", "begun by another model, and refused: 1"]
     for _ in range(2):
         done = batch()
 
@@ -396,14 +399,31 @@ def test_picture_in_a_temporary_file_is_taken_and_the_rest_is_cleaned_away(
     assert list(world.out.glob(".imagen-*.part")) == [busy]
 
 
+def test_whole_temporary_file_that_nobody_claims_stays_and_is_told(
+    world: World, batch: Any
+) -> None:
+    batch()
+    stranger = world.out / ".imagen-99999999-aa.part"
+    stranger.write_bytes(png(9, 9))
+
+    done = batch()
+
+    assert (done.exit_code, stranger.is_file()) == (0, True)
+    told = f"pictures that nobody claims: 1 (.imagen-*.part in {world.out}); look at them, and"
+    assert done.err.count(told) == 1
+
+
 def test_dry_run_counts_what_is_made_already(world: World, batch: Any) -> None:
     batch()
     world.lose_results()
 
     done = batch("--dry-run")
+    [plan] = batch("--dry-run", "--json").json()
 
-    assert done.out.splitlines()[:2] == ["pictures: 0", "made before, and not noted: 1"]
+    assert done.out.splitlines()[:2] == ["pictures: 0", "made before, and to be adopted: 1"]
+    assert (plan["pictures"], plan["skipped"], plan["adopted"]) == (0, 0, 1)
     assert world.results == []
+    assert summary(batch()).startswith("imagen: 0 made, 0 failed, 0 skipped, 1 adopted; ")
 
 
 def test_results_that_can_not_be_read_are_told(world: World, batch: Any) -> None:
@@ -424,8 +444,10 @@ def test_what_was_made_before_says_nothing_of_how_quickly_it_goes() -> None:
     now = 2.0
     for _ in range(5):
         tally.take(run, adopted=True)
+    tally.begin()
 
     assert tally.progress() == ""
+    now = 4.0
     tally.take(run)
     assert tally.progress() == "2.0 s each, 8.0 s left, 3 USD"
 

@@ -194,6 +194,38 @@ def test_plan_that_can_not_be_read_is_refused(imagen: Any, prompts: Path, out: P
     assert anew.exit_code == 0
 
 
+def test_results_whose_plan_is_gone_are_not_replaced(imagen: Any, prompts: Path, out: Path) -> None:
+    first = imagen("batch", str(prompts), *SMALL)
+    (out / "prompts.batch.json").unlink()
+    before = (out / "prompts.batch.jsonl").read_bytes()
+
+    done = imagen("batch", str(prompts), *SMALL)
+
+    assert (done.exit_code, done.err) == (
+        2,
+        f"imagen: error: {out}/prompts.batch.jsonl has results, and their plan "
+        "prompts.batch.json is gone\n"
+        "  hint: put it back; or --restart makes all anew and keeps these results beside the "
+        "new; or --name makes another batch\n",
+    )
+    assert pictures(out) == set(first.paths)
+    assert (out / "prompts.batch.jsonl").read_bytes() == before
+
+
+def test_restart_keeps_the_earlier_results(imagen: Any, prompts: Path, out: Path) -> None:
+    imagen("batch", str(prompts), *SMALL)
+    results = out / "prompts.batch.jsonl"
+    first = results.read_bytes()
+    done = imagen("batch", str(prompts), *SMALL, "--restart")
+    second = results.read_bytes()
+
+    imagen("batch", str(prompts), *SMALL, "--restart")
+
+    kept = [out / f"prompts.batch.{number}.jsonl" for number in (1, 2)]
+    assert [path.read_bytes() for path in kept] == [first, second]
+    assert f"imagen: the earlier results are kept in {kept[0]}\n" in done.err
+
+
 def test_plan_of_other_rows_is_refused(imagen: Any, prompts: Path, out: Path) -> None:
     imagen("batch", str(prompts), *SMALL)
     path = out / "prompts.batch.json"
@@ -210,10 +242,12 @@ def test_two_processes_do_not_work_on_one_batch(imagen: Any, prompts: Path, out:
     with (out / "prompts.batch.jsonl").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         done = imagen("batch", str(prompts), *SMALL)
+        plan = imagen("batch", str(prompts), *SMALL, "--dry-run")
         other = imagen("batch", str(prompts), *SMALL, "--name", "mine")
 
+    assert (plan.exit_code, plan.out.splitlines()[0]) == (0, "pictures: 3")
     assert (done.exit_code, done.err) == (
-        2,
+        5,
         f"imagen: error: the batch 'prompts' in {out} is being made by another process\n"
         "  hint: wait for it, or give this one a name of its own with --name\n",
     )

@@ -6,12 +6,15 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
 from imagen_core import compare, comparison
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SMALL = ("--size", "48x32")
 
@@ -65,21 +68,35 @@ def test_damaged_ledger_is_a_warning_that_changes_no_exit_code(
     assert (done.exit_code, "ledger: " in done.err) == (0, True)
 
 
+def test_nothing_is_made_where_the_state_can_not_be_written(
+    imagen: Any, small_files: Callable[[int], None]
+) -> None:
+    folder = folder_of(imagen("compare", "a cat", "--models", "a", "--seeds", "1", *SMALL))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    small_files((folder / "compare.json").stat().st_size)
+
+    for _ in range(2):
+        done = imagen("compare", "--resume", str(folder), "--seeds", "7", "--no-ledger")
+
+        assert (done.exit_code, done.out) == (2, "")
+        assert f"cannot write {folder}/compare.json: File too large" in done.err
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 @pytest.mark.parametrize(("times", "exit_code"), [(1, 0), (99, 1)])
 def test_state_that_was_written_in_the_end_is_no_failure(
     imagen: Any, monkeypatch: pytest.MonkeyPatch, times: int, exit_code: int
 ) -> None:
-    left = [times]
+    calls = iter(range(99))
 
     def save(folder: Path, found: Any) -> None:
-        if left[0]:
-            left[0] -= 1
+        if 0 < next(calls) <= times:  # the first is before anybody is asked
             raise OSError(28, "No space left on device")
         comparison.save(folder, found)
 
     monkeypatch.setattr(compare, "save", save)
 
-    done = imagen("compare", "a cat", "--models", "a", *SMALL)
+    done = imagen("compare", "a cat", "--models", "a", *SMALL, "--no-ledger")
 
     assert done.exit_code == exit_code
     assert ("No space left on device" in done.err) == bool(exit_code)

@@ -232,7 +232,7 @@ def test_picture_whose_folder_went_away_is_fetched_from_where_it_was_rescued(
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
         at_work(tmp_path),
-        pytest.raises(UsageError, match="another imagen is at work in"),
+        pytest.raises(UnavailableError, match="another imagen is at work in"),
         at_work(tmp_path),
     ):
         pass

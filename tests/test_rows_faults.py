@@ -328,3 +328,15 @@ def test_failure_of_a_batch_says_which_row_it_is_in_json(imagen: Any, tmp_path: 
     keys = {"error", "id", "seed", "backend", "row", "repeat", "template"}
     assert {*found} - {"remote_id"} == keys
     assert (found["row"], found["repeat"], found["template"]) == (1, 1, "a {cat|dog}")
+
+
+def test_bar_says_that_it_begins_before_the_first_making(tmp_path: Path) -> None:
+    file = tmp_path / "rows.txt"
+    file.write_text("a cat\na dog\n")
+    terminal = Terminal(StringIO(), Screen(), {"NO_COLOR": "1"})
+    app = App.for_test(terminal, tmp_path)
+
+    assert run(["batch", str(file), *SMALL], terminal=terminal, app=app) == 0
+
+    assert isinstance(terminal.err, StringIO)
+    assert "  0% 0/2  0.0 s  beginning\x1b[K" in terminal.err.getvalue()

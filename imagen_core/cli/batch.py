@@ -128,7 +128,8 @@ def command(
     for kind in dict.fromkeys(app.instance(e.request.backend).type for e in batch.entries):
         app.warn_of_plugins(kind)
     try:
-        batch.begin()
+        if kept := batch.begin():
+            app.console.info(f"the earlier results are kept in {kept}")
         relative = bool(output_dir) and not expand_home(output_dir).is_absolute()
         BatchMaking(app, batch, flags, max_failures=max_failures, relative=relative).run()
     finally:
@@ -220,9 +221,12 @@ def _print_outline(app: App, batch: Batch, left: Left) -> None:
     plans = [_plan(app, batch, request) for request in left.requests]
     costs = [plan["cost_usd_estimate"] for plan in plans]
     known, unknown = sum(usd for usd in costs if usd is not None), costs.count(None)
+    adopted = sum(find.run is not None for _, find in left.found)
+    refused = len(left.found) - adopted
     counts = Counter(str(plan["backend"]) for plan in plans)
     if app.console.as_json:
-        counted = {"pictures": len(plans), "skipped": left.skipped, "backends": counts}
+        before = {"skipped": left.skipped, "adopted": adopted, "refused": refused}
+        counted = {"pictures": len(plans), **before, "backends": counts}
         money = {"cost_usd_estimate": known, "unknown_costs": unknown}
         app.console.json({"dry_run": True, **counted, **money, "makings": plans})
         return
@@ -230,7 +234,8 @@ def _print_outline(app: App, batch: Batch, left: Left) -> None:
     lines = [
         f"pictures: {len(plans)}",
         *([f"done before: {left.skipped}"] if left.skipped else []),
-        *([f"made before, and not noted: {len(left.found)}"] if left.found else []),
+        *([f"made before, and to be adopted: {adopted}"] if adopted else []),
+        *([f"begun by another model, and refused: {refused}"] if refused else []),
         *(f"backend {name}: {number}" for name, number in counts.items()),
         f"cost: {cost(known, unknown)}",
         f"seeds: {', '.join(str(plan['seed']) for plan in plans[:SHOWN])}{rest}",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen_core.cli.shared import at_the_keys, cancelled_by_signals, known_ledger
-from imagen_core.cli.telling import Telling
+from imagen_core.cli.telling import Telling, spans
 from imagen_core.errors import Cancelled, ImagenError, PartialFailure
 from imagen_core.making import UNBEGUN
 from imagen_core.stock import to_the_end
-from imagen_core.types import Note, Run
+from imagen_core.types import Note, Progress, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +48,8 @@ class BatchMaking:
         self._telling = Telling(app, relative=relative)
         self._runs: list[Run] = []
         self._open: set[str] = set()
+        self._failed: dict[tuple[str, str], list[int]] = {}
+        self._unnoted: list[ImagenError] = []
 
     def run(self) -> None:
         """Make all that is left, show it, and end with the exit code of it all."""
@@ -61,6 +63,8 @@ class BatchMaking:
         for run in self._batch.take_up(left, self._pipeline.complete):
             self._take(run, adopted=True)
             self._settle(run)
+        if self._batch.unclaimed:
+            self._app.console.warn(self._batch.unclaimed)
         self._make(left.requests)
         if self._runs:
             paths = [output.path for run in self._runs for output in run.outputs]
@@ -70,6 +74,8 @@ class BatchMaking:
 
     def _make(self, requests: tuple[Request, ...]) -> None:
         bar = self._app.console.bar(max(len(requests), 1))
+        bar.take("", Progress(message="beginning"))  # with many rows it takes seconds
+        self._tally.begin()
 
         def take(request: Request, run: Run) -> None:
             if not self._unfinished(run):
@@ -107,7 +113,9 @@ class BatchMaking:
         entry = self._batch.entry(run.request)
         about = {"row": entry.row, "repeat": entry.repeat, "template": entry.template}
         self._telling.run(run, about, place=f"row {entry.row}: ")
-        if run.outputs and not run.failure:
+        if failure := run.failure:
+            self._failed.setdefault((failure.code, failure.message), []).append(entry.row)
+        elif run.outputs:
             self._runs.append(run)
 
     def _settle(self, run: Run) -> None:
@@ -118,21 +126,43 @@ class BatchMaking:
         try:
             self._batch.record(run)
         except ImagenError as error:
+            self._unnoted.append(error)
             self._telling.note(Note(step="batch", text=str(error), warning=True))
 
     def _end(self) -> None:
         tally, console = self._tally, self._app.console
+        self._tell_the_same()
         if not console.quiet:
             console.info(tally.summary())
+        if self._unnoted:
+            console.error(_unnoted(self._unnoted))
         if tally.left and self._drain.is_set():
-            done = tally.done + tally.skipped
+            done = tally.done + tally.skipped + tally.adopted
             raise Cancelled(
                 f"interrupted: {done} of {tally.total} are done",
                 hint="the same command goes on from there",
             )
         if tally.left:
-            console.info(f"stopped after {tally.failed} failures; the same command goes on")
+            failures = f"{tally.failed} failure{'s' * (tally.failed != 1)}"
+            console.info(f"stopped after {failures}; the same command goes on")
         if tally.failed:
-            none = not (tally.done or tally.skipped)
+            none = not (tally.done or tally.skipped or tally.adopted)
             code = ImagenError.exit_code if none else PartialFailure.exit_code
             raise click.exceptions.Exit(code)
+        if self._unnoted:
+            raise click.exceptions.Exit(ImagenError.exit_code)
+
+    def _tell_the_same(self) -> None:
+        """Name the rows of failures that people were told of once; programs had each of them."""
+        for (_, message), (first, *more) in self._failed.items():
+            rows = {*more} - {first}
+            if rows and not self._app.console.as_json:
+                told = f"row{'s' * (len(rows) > 1)} {spans(rows)}"
+                self._app.console.info(f"{told}: the same as row {first}: {message}")
+
+
+def _unnoted(errors: Sequence[ImagenError]) -> ImagenError:
+    """What to say in the end of makings that are over and are not in the results."""
+    number = f"{len(errors)} result{'s are' if len(errors) > 1 else ' is'} not written down"
+    hint = "the pictures are there; make room, and the same command notes them"
+    return ImagenError(f"{number}: {errors[0]}", hint=hint)

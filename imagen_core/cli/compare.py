@@ -166,7 +166,7 @@ def _begun(
         comparing.resolve()
         comparing.folder = place(folder, planned)
         with at_work(comparing.folder):
-            comparing.save()
+            comparing.begin()
             yield comparing
         return
     folder = expand_home(str(folder))
@@ -174,7 +174,7 @@ def _begun(
     with at_work(folder):
         comparing = Comparing(app, folder, _resumed(str(folder), axes), ledger=known)
         comparing.resolve(Stock(folder, known))
-        comparing.save()
+        comparing.begin()
         yield comparing
 
 

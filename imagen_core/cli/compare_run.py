@@ -94,7 +94,7 @@ def _exit(app: App, comparing: Comparing, shown: list[Path], *, interrupted: boo
     """Print what came of it, and end with the exit code of all cells together."""
     cells = comparing.comparison.cells
     failed = [cell for cell in cells if cell.status in ("failed", "cancelled")]
-    for problem in filter(None, (comparing.ledger_problem, comparing.unsaved)):
+    for problem in filter(None, (comparing.ledger_problem, comparing.unclaimed, comparing.unsaved)):
         app.console.warn(problem)
     if app.console.as_json:
         from msgspec import to_builtins

@@ -112,6 +112,18 @@ class Telling:
         return new
 
 
+def spans(numbers: Iterable[int]) -> str:
+    """Which numbers these are, as people say it: `2, 4-9 and 11`."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    *more, last = ["-".join(map(str, part)) for part in parts]
+    return f"{', '.join(more)} and {last}" if more else last
+
+
 def _relative(path: str) -> str:
     # The working folder may be gone, or on another drive than a picture that was rescued.
     with contextlib.suppress(OSError, ValueError):

@@ -9,6 +9,7 @@ import pytest
 
 from odd_plugins import PNG_HEAD
 from provoking import Case, Told, odd, tell, write
+from scripted import png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,14 @@ def lose_pictures(folder: Path) -> None:
 
 def spoil_plan(folder: Path) -> None:
     (folder / "pictures" / "rows.batch.json").write_text("{}", encoding="utf-8")
+
+
+def leave_a_part(folder: Path) -> None:
+    (folder / "pictures" / ".imagen-99999999-aa.part").write_bytes(png())
+
+
+def lose_plan(folder: Path) -> None:
+    (folder / "pictures" / "rows.batch.json").unlink()
 
 
 def batch_that_is_taken(folder: Path) -> Told:
@@ -113,6 +122,12 @@ CASES = {
     "the plan … can't be read: …": Case(
         "batch {folder}/rows.txt", prepare=batch_before(spoil=spoil_plan)
     ),
+    "… has results, and their plan … is gone": Case(
+        "batch {folder}/rows.txt", prepare=batch_before(spoil=lose_plan)
+    ),
+    "pictures that nobody claims: …": Case(
+        "batch {folder}/rows.txt", prepare=batch_before(spoil=leave_a_part)
+    ),
     "gone or changed, and made again: …": Case(
         "batch {folder}/rows.txt", prepare=batch_before(spoil=lose_pictures)
     ),
@@ -132,6 +147,6 @@ CASES = {
 }
 
 OTHER_CASES: dict[str, Callable[[Path], Told]] = {
-    "batch: cannot write …: …": full_results,
+    "1 result is not written down: …": full_results,
     "the batch '…' in … is being made by another process": batch_that_is_taken,
 }

@@ -163,7 +163,7 @@ def test_two_processes_do_not_make_one_batch(tmp_path: Path) -> None:
     second = start(*args)
     _, err = second.communicate(timeout=60)
 
-    assert second.returncode == 2
+    assert second.returncode == 5
     assert "is being made by another process" in err
     read_lines(first, 199)
     first.communicate(timeout=60)
