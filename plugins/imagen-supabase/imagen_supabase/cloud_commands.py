@@ -54,22 +54,28 @@ def cloud() -> None:
 def push(app: App, paths: tuple[str, ...], *, dry_run: bool, quiet: bool) -> None:
     """Compare, and send what is wanting; whatever interrupts it, the next push goes on."""
     app.console.quiet = quiet
-    halves = [_push_usage] if not (paths or app.context.owner_user_id) else [_push_pictures]
-    halves += [] if paths or _push_usage in halves else [_push_usage]
-    problems = []
-    for half in halves:
+    with_pictures = bool(paths or app.context.owner_user_id)
+    if not with_pictures:
+        app.console.info("owner_user_id is empty: usage alone is sent")
+    problems: dict[str, ImagenError] = {}
+    for push_half, wanted in (
+        (_push_pictures, with_pictures),
+        (_push_usage, not paths),
+    ):
         # What is wrong with the one is no reason to leave out the other.
         try:
-            half(app, paths, dry_run=dry_run)
+            if wanted:
+                push_half(app, paths, dry_run=dry_run)
         except Cancelled:
             raise
         except ImagenError as error:
-            problems.append(error)
-    told = {str(problem): problem for problem in reversed(problems)}
-    for problem in list(told.values())[:-1]:
-        app.console.error(problem)
-    if problems:
-        raise problems[0]
+            problems.setdefault(str(error), error)
+    first, *others = [*problems.values(), None]
+    for problem in others:
+        if problem:
+            app.console.error(problem)
+    if first:
+        raise first
 
 
 def _push_pictures(app: App, paths: tuple[str, ...], *, dry_run: bool) -> None:
