@@ -107,7 +107,9 @@ def test_rows_that_always_fail_keep_no_others_from_their_turn(imagen: Any, tmp_p
     done = [imagen(*args) for _ in range(10)]
 
     assert sum(len(each.paths) for each in done) == 3
-    assert any("imagen: stopped after 1 failure; the same" in each.err for each in done)
+    # So many as were side by side when it was enough.
+    stopped = r"imagen: stopped after (1 failure|[2-4] failures); the same"
+    assert re.search(stopped, "".join(each.err for each in done))
 
 
 def test_what_failed_is_tried_again_after_the_rest_and_longest_ago_first(
