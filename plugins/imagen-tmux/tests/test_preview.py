@@ -264,6 +264,59 @@ def test_a_window_that_somebody_has_split_stays(
     assert "img:split" in world.windows()
 
 
+def test_what_somebody_runs_in_the_window_of_a_preview_that_has_ended_stays(
+    world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    surroundings = context(with_recorder(world, recorder))
+    show(finished("/x.png", slug="split"), surroundings)
+    world.tmux("split-window", "-d", "-t", "main:{end}", "sleep", "100000")
+    world.tmux("kill-pane", "-t", "main:{end}.0")
+    [theirs] = world.windows("#{pane_pid}")
+
+    for number in range(9):
+        show(finished("/x.png", slug=f"n{number}"), surroundings)
+
+    assert theirs in world.windows("#{pane_pid}")
+    assert world.windows() == ["img:split", *(f"img:n{number}" for number in range(1, 9))]
+
+
+@pytest.mark.parametrize("session", ["main", "other"])
+def test_a_window_that_any_session_of_a_group_looks_at_stays(
+    session: str, world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    surroundings = context(with_recorder(world, recorder))
+    show(finished("/x.png", slug="looked-at"), surroundings)
+    world.tmux("new-session", "-d", "-t", "main", "-s", "other")
+    world.tmux("select-window", "-t", f"{session}:{{end}}")
+
+    for number in range(9):
+        show(finished("/x.png", slug=f"n{number}"), surroundings)
+
+    assert world.windows() == ["img:looked-at", *(f"img:n{number}" for number in range(1, 9))]
+
+
+def test_a_window_that_somebody_comes_to_look_at_meanwhile_stays(
+    world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    surroundings = context(with_recorder(world, recorder))
+    for number in range(8):
+        show(finished("/x.png", slug=f"n{number}"), surroundings)
+    [oldest, *_] = world.windows("#{window_id}")
+    world.tmux("set-hook", "-g", "after-list-panes", f"select-window -t {oldest}")
+
+    show(finished("/x.png", slug="n8"), surroundings)
+
+    assert world.windows() == [f"img:n{number}" for number in range(9)]
+
+
+def test_a_tmux_that_says_nothing_is_told(
+    world: World, context: Callable[..., Any], tmp_path: Path
+) -> None:
+    message, _ = refused(finished("/x.png"), context(fake_tmux(world, tmp_path, "exit 0")))
+
+    assert message == "tmux says: nothing, where the id of a pane should be"
+
+
 def test_a_viewer_in_the_home_folder_is_found(
     world: World,
     recorder: Any,
@@ -286,10 +339,9 @@ def test_a_window_that_a_hook_opens_is_not_taken_for_an_own_one(
 
     show(finished("/x.png"), context(with_recorder(world, recorder)))
 
-    windows = world.wait(
-        lambda: w if len(w := world.windows("#{window_name} #{@imagen-preview}")) == 2 else []
-    )
-    assert sorted(windows) == ["hooked ", "img:a-cat 1"]
+    asked = "#{window_name} #{?@imagen-preview,marked,}"
+    windows = world.wait(lambda: w if len(w := world.windows(asked)) == 2 else [])
+    assert sorted(windows) == ["hooked ", "img:a-cat marked"]
 
 
 def refused(done: Done, surroundings: Any) -> tuple[str, str]:
