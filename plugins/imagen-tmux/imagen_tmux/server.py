@@ -26,8 +26,8 @@ PANE = f"#{{pane_id}} {CLOSABLE} #{{{MARK}}}"
 NAME_LENGTH = 40
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_NEW = ":{end}"
-"""Behind the last window of the session of this pane, where a new one moves no other."""
+_LAST = "{end}"
+"""Behind the last window of the session a new one moves no other."""
 
 
 class Pane(NamedTuple):
@@ -61,6 +61,7 @@ class Server:
             )
         self._program = program
         self._environment = dict(environment)
+        self._session = _session(environment)
 
     def ask(self, *arguments: str) -> str:
         """What tmux prints for these arguments."""
@@ -87,12 +88,17 @@ class Server:
         The newest of the own windows stay, the others go.
         """
         given = [word for pair in variables.items() for word in ("-e", "=".join(pair))]
-        mark = os.urandom(4).hex()
+        if self._session is None:
+            raise ImagenError(
+                "neither $TMUX nor $TMUX_PANE says which session this is",
+                hint="open a new shell in tmux, or leave the preview out with --no-preview",
+            )
+        mark, last = os.urandom(4).hex(), f"{self._session}:{_LAST}"
         found = self.ask(
-            *("new-window", "-d", "-a", "-t", _NEW, "-P", "-F", "#{pane_id}", "-n", name),
+            *("new-window", "-d", "-a", "-t", last, "-P", "-F", "#{pane_id}", "-n", name),
             *(*given, "--", *map(escaped, command), ";"),
-            *("set-option", "-p", "-t", _NEW, MARK, mark, ";"),
-            *("list-panes", "-s", "-t", _NEW, "-F", PANE),
+            *("set-option", "-p", "-t", last, MARK, mark, ";"),
+            *("list-panes", "-s", "-t", last, "-F", PANE),
         )
         if not found:
             raise _refused("nothing, where the id of a pane should be")
@@ -143,6 +149,14 @@ def find_program(name: str, environment: Mapping[str, str], beside: Iterable[Pat
     folders = [environment.get("PATH", os.defpath), *map(str, beside)]
     found = (shutil.which(name, path=folder) for folder in folders if folder)
     return next((os.path.abspath(path) for path in found if path), None)  # noqa: PTH100
+
+
+def _session(environment: Mapping[str, str]) -> str | None:
+    """What stands for the own session in a target; nothing does where tmux knows it by the pane."""
+    if environment.get("TMUX_PANE"):
+        return ""
+    number = environment["TMUX"].rpartition(",")[2]
+    return f"${number}" if number.isdecimal() else None
 
 
 def _pane(line: str) -> Pane:

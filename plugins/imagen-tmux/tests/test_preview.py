@@ -148,6 +148,29 @@ def test_the_window_is_in_the_session_of_the_pane(
     assert len(world.tmux("list-windows", "-t", "newer").splitlines()) == 1
 
 
+def test_the_window_is_in_the_own_session_also_without_the_pane(
+    world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    environment = {**with_recorder(world, recorder), "TMUX_PANE": ""}
+    world.tmux("new-session", "-d", "-s", "newer", "sleep", "100000")
+
+    show(finished("/x.png"), context(environment))
+
+    opened(world, recorder)
+    assert world.windows() == ["img:a-cat"]
+    assert len(world.tmux("list-windows", "-t", "newer").splitlines()) == 1
+
+
+def test_without_the_session_it_says_so(world: World, context: Callable[..., Any]) -> None:
+    environment = {**world.inside, "TMUX_PANE": "", "TMUX": world.socket}
+
+    message, hint = refused(finished("/x.png"), context(environment))
+
+    assert message == "neither $TMUX nor $TMUX_PANE says which session this is"
+    assert "new shell" in hint
+    assert world.windows() == []
+
+
 def test_all_pictures_of_a_command_are_in_one_window(
     world: World, recorder: Any, context: Callable[..., Any]
 ) -> None:
