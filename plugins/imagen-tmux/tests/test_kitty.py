@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from imagen_tmux.viewer.kitty import MARKS, PLACEHOLDER
-from tmux_terminal import kitty_pictures
+from tmux_terminal import Terminal, kitty_pictures
+from tmux_world import SCRIPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tmux_terminal import Terminal
     from tmux_world import World
 
 RED, GREEN, BLUE, YELLOW = (200, 10, 20), (10, 180, 30), (20, 30, 190), (220, 210, 20)
@@ -118,6 +120,31 @@ def test_the_picture_is_forgotten_when_the_window_closes(
 
     [sent] = kitty_pictures(kitty.written)
     kitty.read_until(f"\x1b_Ga=d,d=I,i={sent.keys['i']},q=2\x1b\\".encode())
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], ids=lambda n: n.name
+)
+@pytest.mark.parametrize("hold", [(), ("--hold",)], ids=["printed", "held"])
+def test_a_sequence_that_a_signal_cuts_off_is_closed(
+    hold: tuple[str, ...], number: signal.Signals, world: World, kitty: Terminal, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    del kitty
+    Image.frombytes("RGB", (800, 800), os.urandom(800 * 800 * 3)).save(tmp_path / "noise.png")
+    command = [f"{SCRIPTS}/tmux-img", *hold, str(tmp_path / "noise.png")]
+    with Terminal(command, world.inside, size=(200, 60)) as terminal:
+        # Nobody reads on from here, so that it can't come to the end.
+        terminal.read_until(b"\x1bPtmux;")
+        terminal.process.send_signal(number)
+        terminal.wait()
+
+        assert PLACEHOLDER.encode() not in terminal.written
+        # Within what passes through, escapes come in pairs.
+        parts = terminal.written.split(b"\x1bPtmux;")[1:]
+        assert all(b"\x1b\\" in part.replace(b"\x1b\x1b", b"") for part in parts)
+        assert terminal.attributes_are_as_before()
 
 
 def test_without_passthrough_there_are_half_blocks(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ VIEWER = str(SCRIPTS / "tmux-img")
 PLAIN = {DEVICE: b"\x1b[?1;2c"}
 SIXEL = {DEVICE: b"\x1b[?62;4c"}
 KITTY = {DEVICE: b"\x1b_Gi=31;OK\x1b\\\x1b[?62;c"}
+ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
 LEFT = b"\x1b[?25h\x1b[?1049l"
 
 
@@ -234,9 +237,7 @@ def test_a_key_ends_it_and_the_terminal_is_as_before(quarters: Callable[..., str
         assert terminal.attributes_are_as_before()
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], ids=lambda n: n.name
-)
+@pytest.mark.parametrize("number", ENDING, ids=lambda n: n.name)
 @pytest.mark.parametrize("replies", [PLAIN, KITTY], ids=["blocks", "kitty"])
 def test_a_signal_ends_it_and_the_terminal_is_as_before(
     number: signal.Signals, replies: dict[bytes, bytes], quarters: Callable[..., str]
@@ -254,16 +255,60 @@ def test_a_signal_ends_it_and_the_terminal_is_as_before(
             assert f"\x1b_Ga=d,d=I,i={sent.keys['i']},q=2\x1b\\".encode() in terminal.written
 
 
-def test_a_signal_while_the_terminal_is_asked_leaves_it_as_before(
+@pytest.mark.parametrize(
+    "pair", [*itertools.permutations(ENDING, 2)], ids=lambda pair: "-".join(n.name for n in pair)
+)
+@pytest.mark.parametrize("replies", [PLAIN, KITTY], ids=["blocks", "kitty"])
+def test_two_signals_leave_the_terminal_as_before(
+    pair: tuple[signal.Signals, ...],
+    replies: dict[bytes, bytes],
     quarters: Callable[..., str],
 ) -> None:
-    with run(quarters()) as terminal:
+    with run("--hold", quarters(), replies=replies) as terminal:
+        terminal.read_until(b"quarters.png")
+
+        for number in pair:
+            terminal.process.send_signal(number)
+
+        assert terminal.wait() in {-number for number in pair}
+        assert terminal.written.endswith(LEFT)
+        assert terminal.attributes_are_as_before()
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [*((number,) for number in ENDING), *itertools.permutations(ENDING, 2)],
+    ids=lambda numbers: "-".join(n.name for n in numbers),
+)
+def test_signals_while_the_terminal_is_asked_leave_it_as_before(
+    numbers: tuple[signal.Signals, ...], quarters: Callable[..., str]
+) -> None:
+    patient = "import imagen_tmux.viewer as v, imagen_tmux.viewer.detect as d; d.PATIENCE = 99; "
+    with Terminal([sys.executable, "-c", f"{patient}v.run()", quarters()], os.environ) as terminal:
         terminal.read_until(DEVICE)
 
-        terminal.process.send_signal(signal.SIGTERM)
+        for number in numbers:
+            terminal.process.send_signal(number)
 
-        assert terminal.wait() in (0, 128 + signal.SIGTERM)
+        assert terminal.wait() in {128 + number for number in numbers}
         assert terminal.attributes_are_as_before()
+        assert terminal.written.endswith(b"\x1b\\\x1b\\\x1b[0m\r\n")
+        assert b"race" not in terminal.written
+
+
+def test_in_the_background_of_a_shell_it_is_not_stopped(quarters: Callable[..., str]) -> None:
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    environment = {**os.environ, "PS1": "ready> ", "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
+    with Terminal(shell, environment) as terminal:
+        terminal.read_until(b"ready> ")
+
+        terminal.type(f"tmux-img {quarters()} & wait; jobs; echo en''ded\n".encode())
+
+        said = terminal.read_until(b"ended\r\n")
+        assert b"Stopped" not in said
+        assert "▀".encode() in said
+        terminal.type(b"exit\n")
+        assert terminal.wait() == 0
 
 
 def test_it_stops_and_goes_on_again(quarters: Callable[..., str]) -> None:
@@ -349,8 +394,6 @@ def test_a_terminal_that_goes_away_ends_it(quarters: Callable[..., str]) -> None
 
 
 def test_the_viewer_imports_no_core_and_no_parser(quarters: Callable[..., str]) -> None:
-    import sys
-
     code = (
         "import sys; from imagen_tmux.viewer import main; code = main(sys.argv[1:]);"
         "print(*sys.modules, file=sys.stderr); sys.exit(code)"

@@ -147,5 +147,5 @@ def _has_true_colour(environment: Mapping[str, str]) -> bool:
 
 
 def can_reply() -> bool:
-    """Whether a terminal reads what is written, and writes what is read."""
-    return os.isatty(screen.IN) and os.isatty(screen.OUT)
+    """Whether a terminal reads what is written, writes what is read, and may be set for that."""
+    return os.isatty(screen.IN) and os.isatty(screen.OUT) and screen.in_foreground()

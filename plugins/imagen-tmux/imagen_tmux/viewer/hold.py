@@ -11,7 +11,17 @@ from imagen_tmux.viewer.detect import Found, Probe
 from imagen_tmux.viewer.drawing import draw, largest
 from imagen_tmux.viewer.painting import Painting
 from imagen_tmux.viewer.picture import load
-from imagen_tmux.viewer.screen import CONTINUED, RESIZED, STOPPED, Ended, Screen, canvas, write
+from imagen_tmux.viewer.screen import (
+    CLOSED,
+    CONTINUED,
+    PATIENCE,
+    RESIZED,
+    STOPPED,
+    Ended,
+    Screen,
+    canvas,
+    write,
+)
 
 if TYPE_CHECKING:
     from imagen_tmux.viewer.arguments import Arguments
@@ -62,7 +72,8 @@ class _Viewer:
             while self._goes_on():
                 pass
         finally:
-            write(self._painting.after)
+            if self._painting.after:
+                write(CLOSED + self._painting.after, PATIENCE)
 
     def _goes_on(self) -> bool:
         event = self._screen.event(LOOK_SECONDS if self._found.waits else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -25,11 +24,12 @@ BELOW = 3
 
 def print_pictures(arguments: Arguments) -> int:
     """Print them; the exit code is 1 if one of them could not be shown."""
-    try:
-        return _print_pictures(arguments)
-    except (screen.Ended, KeyboardInterrupt) as error:
-        screen.write(f"{RESET}\n")
-        return 128 + (error.number if isinstance(error, screen.Ended) else signal.SIGINT)
+    with screen.ending():
+        try:
+            return _print_pictures(arguments)
+        except screen.Ended as error:
+            screen.write(f"{screen.CLOSED}{RESET}\n", screen.PATIENCE)
+            return 128 + error.number
 
 
 def _print_pictures(arguments: Arguments) -> int:

@@ -22,10 +22,15 @@ COLUMNS, ROWS = 80, 24
 """How large a terminal is that does not say."""
 USUAL_CELL = 10, 20
 CHUNK = 65_536
+PATIENCE = 5.0
+"""Seconds for a terminal that takes nothing any more, when it is left."""
 
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[?1004h\x1b[2J"
 """The alternate screen, no cursor, no wrapping, and word when somebody comes to look."""
-LEAVE = "\x1b[0m\x1b[?1004l\x1b[?7h\x1b[?25h\x1b[?1049l"
+CLOSED = "\x1b\\\x1b\\"
+"""Ends a sequence that was cut off, as one that passes through tmux, which would swallow all that
+follows; twice, as the first may only complete an escape that was doubled."""
+LEAVE = f"{CLOSED}\x1b[0m\x1b[?1004l\x1b[?7h\x1b[?25h\x1b[?1049l"
 
 ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
 OTHERS = signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT
@@ -59,29 +64,61 @@ def canvas(environment: Mapping[str, str]) -> Canvas:
     return Canvas(columns, rows, cell if all(cell) else USUAL_CELL)
 
 
-def write(text: str) -> None:
-    """All of it to the terminal; whoever does not read it any more is no reason to fail."""
+def write(text: str, patience: float | None = None) -> None:
+    """All of it to the terminal; whoever does not read it any more is no reason to fail.
+
+    `patience`: seconds until a terminal that takes nothing is given up.
+    """
     data = memoryview(text.encode("utf-8", "replace"))
     with suppress(OSError):
-        while data:
+        while data and (patience is None or select.select([], [OUT], [], patience)[1]):
             data = data[os.write(OUT, data) :]
 
 
 @contextmanager
+def ending() -> Iterator[None]:
+    """A signal that ends the process comes as `Ended`, and only the first: all is given back then.
+
+    What gives something back belongs into a second `finally` around one with `deafen`, or into
+    one that may be begun twice.
+    """
+    handlers = {number: signal.signal(number, _end) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def deafen() -> None:
+    """No `Ended` comes from here on; with `SIG_IGN` Python would complain of one that waits."""
+    for number in ENDING:
+        signal.signal(number, _note)
+
+
+@contextmanager
 def raw() -> Iterator[list[Any]]:
-    """Keys as they are typed, and signals as `Ended`; afterwards all is as it was.
+    """Keys as they are typed; afterwards all is as it was.
 
     Gives the attributes that the terminal had.
     """
     before = termios.tcgetattr(IN)
-    handlers = {number: signal.signal(number, _end) for number in ENDING}
     try:
-        _set_raw(before)
-        yield before
+        try:
+            _set_raw(before)
+            yield before
+        finally:
+            _restore(before)
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        _restore(before)
+        _restore(before)  # a signal may have cut off the first
+
+
+def in_foreground() -> bool:
+    """Whether the terminal may be set: whoever tries it from the background is stopped."""
+    try:
+        return os.tcgetpgrp(IN) == os.getpgrp()
+    except OSError:  # it is not the terminal of this session, which nobody is stopped by
+        return True
 
 
 def ask(question: str, pattern: str, seconds: float) -> str:
@@ -118,14 +155,15 @@ class Screen:
         handlers = {number: signal.signal(number, _note) for number in OTHERS}
         wake = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         try:
-            with raw() as self._before:
+            with ending(), raw() as self._before:
                 try:
-                    write(ENTER)
-                    yield
+                    try:
+                        write(ENTER)
+                        yield
+                    finally:
+                        deafen()
                 finally:
-                    for number in ENDING:
-                        signal.signal(number, signal.SIG_DFL)
-                    write(LEAVE)
+                    write(LEAVE, PATIENCE)
         finally:
             signal.set_wakeup_fd(wake)
             for number, handler in handlers.items():
@@ -193,8 +231,9 @@ def _set_raw(attributes: list[Any]) -> None:
 
 
 def _restore(attributes: list[Any]) -> None:
-    with suppress(termios.error):  # the terminal may be gone
-        termios.tcsetattr(IN, termios.TCSANOW, attributes)
+    if in_foreground():  # else somebody else has it, who set it
+        with suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(IN, termios.TCSANOW, attributes)
 
 
 def _size() -> tuple[int, int, int, int]:
@@ -216,8 +255,9 @@ def _number(text: str | None) -> int:
 
 
 def _end(number: int, _: FrameType | None) -> None:
+    deafen()
     raise Ended(number)
 
 
 def _note(_: int, __: FrameType | None) -> None:
-    """The number goes through the pipe of `Screen`."""
+    """Nothing: the number goes through the pipe of `Screen`, if there is one."""
