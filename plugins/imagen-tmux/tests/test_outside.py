@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -369,6 +370,74 @@ def test_replies_that_come_late_are_no_keys(quarters: Callable[..., str]) -> Non
 
         terminal.read_until(b"quarters.png", after=before)
         assert terminal.process.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        (b"\x1b[?62", b";4c"),
+        (b"\x1b_Gi=31;OK", b"\x1b\\"),
+        (b"\x1b_Gi=31;OK\x1b", b"\\"),
+        (b"\x1b[", b"?62c"),
+        (b"\x1b[6", b"~"),
+        (b"\x1bO", b"C"),
+    ],
+)
+def test_a_sequence_that_comes_in_two_is_no_key(
+    first: bytes, rest: bytes, quarters: Callable[..., str]
+) -> None:
+    with run("--hold", quarters("one.png"), quarters("two.png"), replies=PLAIN) as terminal:
+        terminal.read_until(b"one.png")
+
+        before = len(terminal.written)
+        terminal.type(b"r" + first)
+        terminal.read_until(b"one.png", after=before)
+        terminal.type(rest)
+        before = len(terminal.written)
+        terminal.type(b"nr")
+
+        terminal.read_until(b"two.png", after=before)
+        terminal.type(b"q")
+        assert terminal.wait() == 0
+
+
+@pytest.mark.parametrize("keys", [b"\x1b", b"n\x1b"])
+def test_escape_ends_it_though_a_sequence_begins_so(
+    keys: bytes, quarters: Callable[..., str]
+) -> None:
+    with run("--hold", quarters(), replies=PLAIN) as terminal:
+        terminal.read_until(b"quarters.png")
+
+        terminal.type(keys)
+
+        assert terminal.wait() == 0
+
+
+def test_half_a_sequence_does_not_swallow_keys_for_ever(quarters: Callable[..., str]) -> None:
+    with run("--hold", quarters(), replies=PLAIN) as terminal:
+        terminal.read_until(b"quarters.png")
+        terminal.type(b"\x1b_")
+
+        limit = time.monotonic() + PATIENCE
+        while terminal.process.poll() is None:
+            assert time.monotonic() < limit
+            terminal.type(b"q")
+            select.select([terminal.end], [], [], 0.05)
+
+
+def test_a_reply_that_the_limit_cuts_in_two_is_no_key(quarters: Callable[..., str]) -> None:
+    with run("--hold", quarters()) as terminal:
+        terminal.read_until(DEVICE)
+        terminal.type(b"\x1b[?62")
+        terminal.read_until(b"quarters.png")
+
+        terminal.type(b";4c")
+        before = len(terminal.written)
+        terminal.type(b"r")
+
+        terminal.read_until(b"quarters.png", after=before)
+        terminal.type(b"q")
+        assert terminal.wait() == 0
 
 
 def test_a_key_that_is_typed_before_the_picture_is_there_counts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import select
@@ -25,6 +26,12 @@ CHUNK = 65_536
 PATIENCE = 5.0
 """Seconds for a terminal that takes nothing any more, when it is left."""
 
+ESCAPE = "\x1b"
+ESCAPE_SECONDS = 0.05
+"""How long the key Escape may be the beginning of another one."""
+REST_SECONDS = 1.0
+"""How long the rest of a longer sequence is waited for; a slow line cuts them anywhere."""
+
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[?1004h\x1b[2J"
 """The alternate screen, no cursor, no wrapping, and word when somebody comes to look."""
 CLOSED = "\x1b\\\x1b\\"
@@ -42,7 +49,10 @@ _EVENTS = {
     signal.SIGTSTP: STOPPED,
     signal.SIGCONT: CONTINUED,
 }
-_TOKEN = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|\x1b[_P\]].*?(?:\x1b\\|\x07)|.", re.DOTALL)
+_OPEN = r"\x1b(?:\[[0-?]*[ -/]*|O|[_P\]].*)?\Z"
+_TOKEN = re.compile(
+    rf"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|\x1b[_P\]].*?(?:\x1b\\|\x07)|(?P<open>{_OPEN})|.", re.DOTALL
+)
 
 _REPLY = re.compile(r"\x1b_G.*?\x1b\\|\x1b\[\?[\d;]*c", re.DOTALL)
 
@@ -147,6 +157,8 @@ class Screen:
         self._signals, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self._pending: list[str] = []
+        self._open = b""
+        self._open_until = 0.0
         self._before: list[Any] = []
 
     @contextmanager
@@ -171,14 +183,27 @@ class Screen:
 
     def event(self, seconds: float | None) -> str:
         """A key, or what else happened; empty if nothing did for so long."""
-        if not self._pending:
-            self._wait(seconds)
-        return self._pending.pop(0) if self._pending else ""
+        limit = math.inf if seconds is None else time.monotonic() + seconds
+        while not self._pending:
+            until = min(limit, self._open_until) if self._open else limit
+            if self._wait(None if until == math.inf else max(until - time.monotonic(), 0)):
+                continue
+            if self._open and time.monotonic() >= self._open_until:
+                self._give_up_on_the_rest()
+            elif time.monotonic() >= limit:
+                return ""
+        return self._pending.pop(0)
 
     def unread(self, data: bytes) -> None:
-        """Take these keys as typed."""
-        if data:
-            self._pending += _keys(data)
+        """Take these keys as typed; a sequence that is cut off waits for its rest."""
+        if not data:
+            return
+        keys, rest = split_keys(self._open + data)
+        self._pending += keys
+        if not self._open or keys:
+            patience = ESCAPE_SECONDS if rest == ESCAPE.encode() else REST_SECONDS
+            self._open_until = time.monotonic() + patience
+        self._open = rest
 
     def stop(self) -> None:
         """Give the terminal back and stop, as Ctrl-Z asks; later take it over again."""
@@ -194,7 +219,8 @@ class Screen:
         _set_raw(self._before)
         write(ENTER)
 
-    def _wait(self, seconds: float | None) -> None:
+    def _wait(self, seconds: float | None) -> bool:
+        """Whether something came."""
         ready = select.select([IN, self._signals], [], [], seconds)[0]
         if self._signals in ready:
             numbers = os.read(self._signals, CHUNK)
@@ -206,20 +232,22 @@ class Screen:
                 data = os.read(IN, CHUNK)
             except OSError:
                 data = b""
-            self._pending += _keys(data) if data else [GONE]
+            self.unread(data)
+            self._pending += [] if data else [GONE]
+        return bool(ready)
+
+    def _give_up_on_the_rest(self) -> None:
+        """The key Escape is one; no other half of a sequence is."""
+        if self._open == ESCAPE.encode():
+            self._pending.append(ESCAPE)
+        self._open = b""
 
 
-def _keys(data: bytes) -> list[str]:
-    """Keys and escape sequences, one each."""
-    while data[-1:] in (b"\x1b", b"[", b"O") and b"\x1b" in data[-2:]:
-        # It may be the first half of a key.
-        if not select.select([IN], [], [], 0.05)[0]:
-            break
-        more = os.read(IN, CHUNK)
-        if not more:
-            break
-        data += more
-    return _TOKEN.findall(data.decode("utf-8", "replace"))
+def split_keys(data: bytes) -> tuple[list[str], bytes]:
+    """Keys and escape sequences, one each, and the beginning of one whose rest did not come."""
+    keys = [*_TOKEN.finditer(data.decode("utf-8", "replace"))]
+    rest = keys.pop()[0] if keys and keys[-1]["open"] else ""
+    return [key[0] for key in keys], rest.encode()
 
 
 def _set_raw(attributes: list[Any]) -> None:
