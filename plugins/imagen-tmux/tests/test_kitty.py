@@ -46,6 +46,7 @@ def test_a_window_in_the_background_shows_the_picture_when_it_is_looked_at(
     window = world.open("tmux-img", "--hold", quarters())
     world.painted(window, "quarters.png")
     assert len(world.blocks(window)) == 22
+    drawn_so_far(world, kitty)
     assert kitty_pictures(kitty.written) == []
 
     world.tmux("select-window", "-t", window)
@@ -85,16 +86,67 @@ def test_the_pixels_come_again_when_somebody_comes_back_with_another_terminal(
     window = world.open("tmux-img", "--hold", quarters())
     world.tmux("select-window", "-t", window)
     kitty.read_until(PLACEHOLDER.encode())
-    world.tmux("detach-client", "-s", "main")
-    kitty.wait()
+    world.painted(window, "quarters.png")
 
-    with world.attach(TERM) as other:
-        world.tmux("send-keys", "-t", window, "r")
+    with world.attach_again(kitty, TERM) as other:
+        other.type(b"\x1b[O\x1b[I")
         other.read_until(b"\x1b_Ga=T")
         other.read_until(PLACEHOLDER.encode(), after=other.written.index(b"\x1b_Ga=T"))
 
         [sent] = kitty_pictures(other.written)
         assert sent.pixel(100, 100) == RED
+
+
+def test_the_pixels_come_when_the_first_terminal_could_not_show_them(
+    world: World, kitty: Terminal, quarters: Callable[..., str]
+) -> None:
+    world.tmux("set-option", "-g", "focus-events", "on")
+    with world.attach_again(kitty, "xterm-256color") as first:
+        window = world.open("tmux-img", "--hold", quarters())
+        world.tmux("select-window", "-t", window)
+        world.painted(window, "quarters.png")
+        assert len(world.blocks(window)) == 22
+
+        with world.attach_again(first, TERM) as other:
+            other.type(b"\x1b[O\x1b[I")
+            other.read_until(PLACEHOLDER.encode())
+
+            [sent] = kitty_pictures(other.written)
+            assert sent.pixel(100, 100) == RED
+
+
+def test_a_window_that_another_session_of_the_group_shows_is_seen(
+    world: World, kitty: Terminal, quarters: Callable[..., str]
+) -> None:
+    window = world.open("tmux-img", "--hold", quarters())
+    world.painted(window, "quarters.png")
+    world.tmux("new-session", "-d", "-t", "main", "-s", "other")
+    world.tmux("select-window", "-t", "other:0")
+
+    world.tmux("select-window", "-t", f"main:{window}")
+
+    kitty.read_until(PLACEHOLDER.encode())
+    [sent] = kitty_pictures(kitty.written)
+    assert sent.pixel(100, 100) == RED
+
+
+@pytest.mark.parametrize("where", ["| cat", "> x; cat x"])
+def test_a_pipe_gets_half_blocks(
+    where: str, world: World, kitty: Terminal, quarters: Callable[..., str]
+) -> None:
+    said = world.run(f"cd {world.folder}; tmux-img {quarters()} {where}")
+
+    assert said.endswith("code 0")
+    assert world.blocks("main:0")
+    drawn_so_far(world, kitty)
+    assert kitty_pictures(kitty.written) == []
+
+
+def drawn_so_far(world: World, terminal: Terminal) -> None:
+    """Read what tmux has written, up to a word of our own that comes after it."""
+    world.tmux("set-option", "-g", "status-left", "drained")
+    world.tmux("refresh-client", "-t", world.tmux("list-clients", "-F", "#{client_name}").strip())
+    terminal.read_until(b"drained")
 
 
 def test_in_the_pane_of_a_shell_the_pixels_come_at_once(
@@ -157,6 +209,7 @@ def test_without_passthrough_there_are_half_blocks(
     world.painted(window, "quarters.png")
 
     assert len(world.blocks(window)) == 22
+    drawn_so_far(world, kitty)
     assert kitty_pictures(kitty.written) == []
 
 
@@ -169,6 +222,7 @@ def test_another_terminal_gets_half_blocks(world: World, quarters: Callable[...,
         world.painted(window, "quarters.png")
 
         assert len(world.blocks(window)) == 22
+        drawn_so_far(world, other)
         assert kitty_pictures(other.written) == []
 
 

@@ -104,7 +104,7 @@ class _Viewer:
 
     def _look(self) -> None:
         """What was drawn while nobody looked, or for another terminal, may have to be again."""
-        if self._found.waits or self._found.protocol == "kitty":
+        if self._found.tmux:
             probe = Probe(self._protocol, os.environ, replies=True)
             found = probe.found()
             self._screen.unread(probe.typed)

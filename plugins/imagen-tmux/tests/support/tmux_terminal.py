@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import termios
@@ -57,8 +56,14 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        os.close(self.end)
-        os.close(self.theirs)
+        self.give_up()
+
+    def give_up(self) -> None:
+        """The terminal goes away."""
+        for descriptor in (self.end, self.theirs):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.end = self.theirs = -1
 
     def __enter__(self) -> Terminal:
         return self
@@ -86,10 +91,6 @@ class Terminal:
 
     def type(self, keys: bytes) -> None:
         os.write(self.end, keys)
-
-    def resize(self, columns: int, rows: int) -> None:
-        self._size(self.theirs, (columns, rows))
-        self.process.send_signal(signal.SIGWINCH)
 
     def attributes_are_as_before(self) -> bool:
         return termios.tcgetattr(self.theirs) == self.before

@@ -146,6 +146,16 @@ class World:
         self.wait(lambda: term in clients())
         return terminal
 
+    def attach_again(self, before: Terminal, term: str) -> Terminal:
+        """The next client after this one, in a terminal of the same name, which is used again."""
+        name = os.ttyname(before.theirs)
+        self.tmux("detach-client", "-t", name)
+        before.wait()
+        before.give_up()
+        other = self.attach(term)
+        assert os.ttyname(other.theirs) == name
+        return other
+
 
 def apart(one: Any, other: Any) -> int:
     """How far two colours are apart, in the channel where it is most."""
