@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from imagen_core import ImagenError
@@ -142,13 +141,6 @@ def window_name(slug: str) -> str:
 def escaped(argument: str) -> str:
     """The argument as tmux takes it: a `;` at the end would begin another command."""
     return f"{argument[:-1]}\\;" if argument.endswith(";") else argument
-
-
-def find_program(name: str, environment: Mapping[str, str], beside: Iterable[Path]) -> str | None:
-    """The path of a program: in the PATH, or else in one of these folders."""
-    folders = [environment.get("PATH", os.defpath), *map(str, beside)]
-    found = (shutil.which(name, path=folder) for folder in folders if folder)
-    return next((os.path.abspath(path) for path in found if path), None)  # noqa: PTH100
 
 
 def _session(environment: Mapping[str, str]) -> str | None:

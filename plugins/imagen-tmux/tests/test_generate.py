@@ -109,7 +109,22 @@ def test_a_relative_path_opens_the_same_picture(
     imagen(*CAT, "--preview", "--output", "../it's;")
 
     inside.wait(recorder.calls)
-    assert recorder.calls()[0][2] == str(tmp_path / "it's;")
+    assert recorder.calls()[0][2] == f"{tmp_path}/here/../it's;"
+
+
+def test_a_path_behind_a_link_opens_the_same_picture(
+    inside: World, recorder: Any, imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    monkeypatch.chdir(tmp_path)
+
+    imagen(*CAT, "--preview", "--output", "link/../x.png")
+
+    inside.wait(recorder.calls)
+    opened = Path(recorder.calls()[0][2])
+    assert opened.exists()
+    assert opened.samefile(tmp_path / "far" / "x.png")
 
 
 def test_several_pictures_are_in_one_window(inside: World, recorder: Any, imagen: Any) -> None:

@@ -197,6 +197,21 @@ def test_what_can_not_be_shown_is_told_and_the_others_are_shown(
             "cannot read /no/such: No such file or directory",
             "look at the path",
         ),
+        (
+            ["-\x1b]0;title\x07"],
+            "there is no option '- ]0;title '",
+            "a path that begins so goes behind --",
+        ),
+        (
+            ["--protocol", "\x9b31m"],
+            "--protocol: there is no protocol ' 31m'",
+            "take one of auto, kitty, sixel, blocks, blocks-256",
+        ),
+        (
+            ["--list", "/no\nsuch"],
+            "cannot read /no such: No such file or directory",
+            "look at the path",
+        ),
         (["--hold", "x"], "--hold needs a terminal", "leave --hold out"),
     ],
 )

@@ -180,6 +180,13 @@ def test_all_pictures_of_a_command_are_in_one_window(
     assert world.windows() == ["img:a-cat"]
 
 
+@pytest.fixture
+def own(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorder is the viewer that imagen brings."""
+    monkeypatch.setattr(sys, "executable", str(recorder.folder / "python"))
+
+
+@pytest.mark.usefixtures("own")
 def test_more_paths_than_tmux_takes_are_in_a_file(
     world: World, recorder: Any, context: Callable[..., Any]
 ) -> None:
@@ -192,6 +199,23 @@ def test_more_paths_than_tmux_takes_are_in_a_file(
     assert Path(file).read_text().split("\0") == [*paths, ""]
 
 
+@pytest.mark.parametrize("words", ["[tmux-img, '{path}']", "[tmux-img, --hold, --, '{path}']"])
+def test_a_list_is_for_the_own_viewer_and_before_what_ends_the_options(
+    words: str, world: World, recorder: Any, context: Callable[..., Any], request: Any
+) -> None:
+    if "--" in words.split(", "):
+        request.getfixturevalue("own")
+    paths = [f"/pictures/{'x' * 100}/{number}.png" for number in range(2000)]
+
+    show(finished(*paths), context(with_recorder(world, recorder), f"tmux: {{command: {words}}}"))
+
+    given = [word for word in opened(world, recorder)[1:] if not word.startswith("--h")]
+    given = given[given.index("--") + 1 :] if "--" in given else given
+    assert given == paths[: len(given)]
+    assert len(given) > 50
+
+
+@pytest.mark.usefixtures("own")
 def test_old_lists_of_paths_are_removed(
     world: World, recorder: Any, context: Callable[..., Any]
 ) -> None:
@@ -202,6 +226,21 @@ def test_old_lists_of_paths_are_removed(
         show(finished(*paths), surroundings)
 
     assert len(list((surroundings.paths.cache / "previews").iterdir())) == 16
+
+
+@pytest.mark.usefixtures("own")
+def test_a_list_that_vanishes_meanwhile_is_no_error(
+    world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    paths = [f"/pictures/{'x' * 100}/{number}.png" for number in range(200)]
+    surroundings = context(with_recorder(world, recorder))
+    folder = surroundings.paths.cache / "previews"
+    folder.mkdir(parents=True)
+    (folder / "gone.list").symlink_to(folder / "nowhere")
+
+    show(finished(*paths), surroundings)
+
+    assert opened(world, recorder)[2] == "--list"
 
 
 def test_nothing_opens_without_a_picture(
