@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +145,45 @@ def test_every_kind_of_pixel_is_shown(mode: str, world: World, tmp_path: Path) -
     assert len(rows) == 22
     if mode != "1":  # that one is dithered
         assert rows[5][5].over == (128, 128, 128)
+
+
+@pytest.mark.parametrize(("mode", "side", "most"), [("RGBA", 6000, 250), ("L", 8100, 150)])
+def test_a_large_picture_is_decoded_once(mode: str, side: int, most: int, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new(mode, (side, side), 99).save(tmp_path / "large.png", compress_level=1)
+    code = (
+        "import sys; from imagen_tmux.viewer.picture import load;"
+        "found = load(sys.argv[1], (1200, 760));"
+        "status = open('/proc/self/status').read().split();"
+        "print(found.size, int(status[status.index('VmHWM:') + 1]) // 1000)"
+    )
+
+    command = [sys.executable, "-c", code, str(tmp_path / "large.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    size, _, megabytes = done.stdout.rpartition(" ")
+    assert size == f"({side}, {side})"
+    assert int(megabytes) < most
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "L", "1", "I;16"])
+def test_a_large_picture_in_strips_is_the_same_as_in_one(mode: str, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from imagen_tmux.viewer.picture import load
+
+    base = Image.radial_gradient("L").resize((2501, 2003))
+    deep = base.convert("I").point(lambda value: value * 256).convert("I;16")
+    (deep if mode == "I;16" else base.convert(mode)).save(tmp_path / "x.png", compress_level=1)
+
+    found = load(str(tmp_path / "x.png"), (300, 200)).image
+
+    assert found is not None
+    expected = base.convert(mode if mode in "P1" else "L").convert("RGB").reduce(4)
+    assert found.size == expected.size
+    pairs = zip(found.tobytes(), expected.tobytes(), strict=True)
+    assert max(abs(one - other) for one, other in pairs) <= 1
 
 
 @pytest.mark.parametrize(
