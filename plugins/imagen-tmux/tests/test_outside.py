@@ -9,16 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from imagen_tmux.viewer.detect import Found
+from imagen_tmux.viewer.drawing import draw
+from imagen_tmux.viewer.painting import Canvas
+from imagen_tmux.viewer.picture import Picture
 from tmux_terminal import DEVICE, PATIENCE, Terminal, decode_sixel, kitty_pictures
 from tmux_world import SCRIPTS, apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 RED, GREEN, BLUE, YELLOW = (200, 10, 20), (10, 180, 30), (20, 30, 190), (220, 210, 20)
 VIEWER = str(SCRIPTS / "tmux-img")
@@ -310,6 +314,44 @@ def test_signals_while_the_terminal_is_asked_leave_it_as_before(
         assert terminal.attributes_are_as_before()
         assert terminal.written.endswith(b"\x1b\\\x1b\\\x1b[0m\r\n")
         assert b"race" not in terminal.written
+
+
+def test_what_is_typed_ahead_is_for_the_shell(quarters: Callable[..., str]) -> None:
+    allowed = Path("/proc/sys/dev/tty/legacy_tiocsti")
+    if allowed.exists() and allowed.read_text().strip() == "0":
+        pytest.skip("this system gives no keys back")
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    environment = {**os.environ, "PS1": "ready> ", "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
+    with Terminal(shell, environment) as terminal:
+        terminal.read_until(b"ready> ")
+        terminal.type(f"tmux-img {quarters()}\n".encode())
+        terminal.read_until(DEVICE)
+
+        terminal.type(b"echo a''head\n\x1b[?62")
+
+        terminal.read_until(b"ahead\r\n")
+        terminal.type(b"exit\n")
+        assert terminal.wait() == 0
+
+
+def test_sixels_that_can_not_be_made_are_half_blocks(
+    quarters: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "chafa.py").write_text("raise ValueError")
+    environment = {"PYTHONPATH": str(tmp_path)}
+
+    assert "▀" in printed("--protocol", "sixel", quarters(), environment=environment)
+
+
+def test_a_picture_that_can_not_be_drawn_is_told() -> None:
+    from PIL import Image
+
+    gone = Image.new("RGB", (8, 8))
+    gone.close()
+
+    drawn = draw(Picture(gone, (8, 8)), Canvas(8, 8), Found("blocks"))
+
+    assert drawn.problem == "there is not enough memory to draw it"
 
 
 def test_in_the_background_of_a_shell_it_is_not_stopped(quarters: Callable[..., str]) -> None:

@@ -121,13 +121,9 @@ class _Viewer:
         self._found = probe.found()
         self._screen.unread(probe.typed)
         before = self._painting.after
-        if picture.image is None:
-            self._painting = Painting(0, 0)
-            drawn = _message(path, picture.problem, upper)
-        else:
-            self._painting = draw(picture, upper, self._found)
-            drawn = _placed(self._painting, upper)
-        write(f"{before}\x1b[0m\x1b[2J{drawn}{self._caption(path, picture, room) if rows else ''}")
+        self._painting, problem = draw(picture, upper, self._found)
+        shown = _message(path, problem, upper) if problem else _placed(self._painting, upper)
+        write(f"{before}\x1b[0m\x1b[2J{shown}{self._caption(path, picture, room) if rows else ''}")
 
     def _caption(self, path: str, picture: Picture, room: Canvas) -> str:
         number = self._at + 1, len(self._paths)

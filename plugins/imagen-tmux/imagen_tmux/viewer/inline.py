@@ -39,13 +39,14 @@ def _print_pictures(arguments: Arguments) -> int:
     code = 0
     for index, path in enumerate(arguments.paths):
         picture = load(path, largest(room)) if index else first
-        if picture.image is None:
-            _complain(path, picture.problem)
+        drawn = draw(picture, room, found)
+        if drawn.problem:
+            _complain(path, drawn.problem)
             code = 1
             continue
         about = caption(path, picture.size, (index + 1, len(arguments.paths)))
         lines = [f"{DIM}{cut(line, room.columns)}{RESET}" for line in about if line]
-        screen.write(_placed(draw(picture, room, found)) + "\n".join([*lines, ""]))
+        screen.write(_placed(drawn.painting) + "\n".join([*lines, ""]))
     return code
 
 
@@ -54,7 +55,9 @@ def _first(arguments: Arguments, room: Canvas) -> tuple[Picture, Found]:
     replies = arguments.protocol == "auto" and can_reply()
     with screen.raw() if replies else nullcontext():
         probe = Probe(arguments.protocol, os.environ, replies=replies)
-        return load(arguments.paths[0], largest(room)), probe.found()
+        first, found = load(arguments.paths[0], largest(room)), probe.found()
+    screen.give_back(probe.typed)  # a Ctrl-C among the keys is one now
+    return first, found
 
 
 def _placed(painting: Painting) -> str:

@@ -150,6 +150,16 @@ def without_replies(said: str) -> bytes:
     return _REPLY.sub("", said).encode("latin-1")
 
 
+def give_back(typed: bytes) -> None:
+    """Let whoever reads next read these keys, where the system allows that."""
+    import fcntl
+
+    keys, _ = split_keys(typed)  # half a reply is no key
+    with suppress(OSError):
+        for byte in "".join(keys).encode():
+            fcntl.ioctl(IN, termios.TIOCSTI, bytes([byte]))
+
+
 class Screen:
     """The whole screen for as long as `with` lasts, with what happens to it as events."""
 
