@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imagen_tmux.viewer.kitty import MARKS, PLACEHOLDER
+from imagen_tmux.viewer.kitty import IMAGE_CELL, MARKS
 from tmux_terminal import Terminal, kitty_pictures
 from tmux_world import SCRIPTS
 
@@ -50,7 +50,7 @@ def test_a_window_in_the_background_shows_the_picture_when_it_is_looked_at(
     assert kitty_pictures(kitty.written) == []
 
     world.tmux("select-window", "-t", window)
-    kitty.read_until(PLACEHOLDER.encode())
+    kitty.read_until(IMAGE_CELL.encode())
 
     [sent] = kitty_pictures(kitty.written)
     assert [sent.pixel(x, y) for y in (100, 300) for x in (100, 300)] == [RED, GREEN, BLUE, YELLOW]
@@ -63,19 +63,19 @@ def test_placeholders_name_the_picture_and_each_place_in_it(
 ) -> None:
     window = world.open("tmux-img", "--hold", quarters())
     world.tmux("select-window", "-t", window)
-    kitty.read_until(PLACEHOLDER.encode())
+    kitty.read_until(IMAGE_CELL.encode())
     world.painted(window, "quarters.png")
 
     [sent] = kitty_pictures(kitty.written)
     number = int(sent.keys["i"])
     colour = number >> 16, number >> 8 & 255, number & 255
     rows = [
-        re.findall(f"{PLACEHOLDER}(.)(.)", line)
+        re.findall(f"{IMAGE_CELL}(.)(.)", line)
         for line in world.shown(window).split("\n")
-        if PLACEHOLDER in line
+        if IMAGE_CELL in line
     ]
     assert rows == [[(MARKS[y], MARKS[x]) for x in range(44)] for y in range(22)]
-    placed = [c for row in world.cells(window) for c in row if c.text == PLACEHOLDER]
+    placed = [c for row in world.cells(window) for c in row if c.text == IMAGE_CELL]
     assert {cell.over for cell in placed} == {colour}
 
 
@@ -85,34 +85,34 @@ def test_the_pixels_come_again_when_somebody_comes_back_with_another_terminal(
     world.tmux("set-option", "-g", "focus-events", "on")
     window = world.open("tmux-img", "--hold", quarters())
     world.tmux("select-window", "-t", window)
-    kitty.read_until(PLACEHOLDER.encode())
+    kitty.read_until(IMAGE_CELL.encode())
     world.painted(window, "quarters.png")
 
-    with world.attach_again(kitty, TERM) as other:
-        other.type(b"\x1b[O\x1b[I")
-        other.read_until(b"\x1b_Ga=T")
-        other.read_until(PLACEHOLDER.encode(), after=other.written.index(b"\x1b_Ga=T"))
+    world.attach_again(kitty, TERM)
+    kitty.type(b"\x1b[O\x1b[I")
+    kitty.read_until(b"\x1b_Ga=T")
+    kitty.read_until(IMAGE_CELL.encode(), after=kitty.written.index(b"\x1b_Ga=T"))
 
-        [sent] = kitty_pictures(other.written)
-        assert sent.pixel(100, 100) == RED
+    [sent] = kitty_pictures(kitty.written)
+    assert sent.pixel(100, 100) == RED
 
 
 def test_the_pixels_come_when_the_first_terminal_could_not_show_them(
     world: World, kitty: Terminal, quarters: Callable[..., str]
 ) -> None:
     world.tmux("set-option", "-g", "focus-events", "on")
-    with world.attach_again(kitty, "xterm-256color") as first:
-        window = world.open("tmux-img", "--hold", quarters())
-        world.tmux("select-window", "-t", window)
-        world.painted(window, "quarters.png")
-        assert len(world.blocks(window)) == 22
+    world.attach_again(kitty, "xterm-256color")
+    window = world.open("tmux-img", "--hold", quarters())
+    world.tmux("select-window", "-t", window)
+    world.painted(window, "quarters.png")
+    assert len(world.blocks(window)) == 22
 
-        with world.attach_again(first, TERM) as other:
-            other.type(b"\x1b[O\x1b[I")
-            other.read_until(PLACEHOLDER.encode())
+    world.attach_again(kitty, TERM)
+    kitty.type(b"\x1b[O\x1b[I")
 
-            [sent] = kitty_pictures(other.written)
-            assert sent.pixel(100, 100) == RED
+    kitty.read_until(IMAGE_CELL.encode())
+    [sent] = kitty_pictures(kitty.written)
+    assert sent.pixel(100, 100) == RED
 
 
 def test_a_window_that_another_session_of_the_group_shows_is_seen(
@@ -125,7 +125,7 @@ def test_a_window_that_another_session_of_the_group_shows_is_seen(
 
     world.tmux("select-window", "-t", f"main:{window}")
 
-    kitty.read_until(PLACEHOLDER.encode())
+    kitty.read_until(IMAGE_CELL.encode())
     [sent] = kitty_pictures(kitty.written)
     assert sent.pixel(100, 100) == RED
 
@@ -154,7 +154,7 @@ def test_in_the_pane_of_a_shell_the_pixels_come_at_once(
 ) -> None:
     world.run(f"tmux-img {quarters()}")
 
-    kitty.read_until(PLACEHOLDER.encode())
+    kitty.read_until(IMAGE_CELL.encode())
     [sent] = kitty_pictures(kitty.written)
     assert sent.pixel(300, 300) == YELLOW
     assert (sent.keys["c"], sent.keys["r"]) == ("42", "21")
@@ -165,7 +165,7 @@ def test_the_picture_is_forgotten_when_the_window_closes(
 ) -> None:
     window = world.open("tmux-img", "--hold", quarters())
     world.tmux("select-window", "-t", window)
-    kitty.read_until(PLACEHOLDER.encode())
+    kitty.read_until(IMAGE_CELL.encode())
     world.painted(window, "quarters.png")
 
     world.tmux("send-keys", "-t", window, "q")
@@ -192,7 +192,7 @@ def test_a_sequence_that_a_signal_cuts_off_is_closed(
         terminal.process.send_signal(number)
         terminal.wait()
 
-        assert PLACEHOLDER.encode() not in terminal.written
+        assert IMAGE_CELL.encode() not in terminal.written
         # Within what passes through, escapes come in pairs.
         parts = terminal.written.split(b"\x1bPtmux;")[1:]
         assert all(b"\x1b\\" in part.replace(b"\x1b\x1b", b"") for part in parts)

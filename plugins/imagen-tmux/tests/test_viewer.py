@@ -294,6 +294,18 @@ def test_any_other_key_ends_it(key: str, world: World, quarters: Callable[..., s
     world.wait(lambda: world.windows() == [])
 
 
+@pytest.mark.parametrize("key", ["F1", "F5", "F12", "DC", "IC", "S-Left"])
+def test_a_key_that_comes_as_a_sequence_does_not_end_it(
+    key: str, world: World, quarters: Callable[..., str]
+) -> None:
+    window = world.open(*HOLD, quarters("one.png"), quarters("two.png"))
+    world.painted(window, "one.png")
+
+    world.tmux("send-keys", "-t", window, key, "n")
+
+    world.painted(window, "two.png")
+
+
 def test_r_shows_what_is_in_the_file_now(world: World, quarters: Callable[..., str]) -> None:
     from PIL import Image
 

@@ -32,11 +32,6 @@ def draw(picture: Picture, canvas: Canvas, found: Found) -> Drawn:
         return Drawn(problem="there is not enough memory to draw it")
 
 
-def largest(canvas: Canvas) -> tuple[int, int]:
-    """How many pixels a picture may need in this room; before it is known how it is drawn."""
-    return max(canvas.pixels[0], 1), max(canvas.pixels[1], 1)
-
-
 def _painting(image: Image, size: tuple[int, int], canvas: Canvas, found: Found) -> Painting:
     if found.protocol == "kitty":
         from imagen_tmux.viewer import kitty

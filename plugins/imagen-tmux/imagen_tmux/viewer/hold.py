@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from imagen_tmux.viewer.caption import DIM, RESET, caption, cut, printable, width
 from imagen_tmux.viewer.detect import Found, Probe
-from imagen_tmux.viewer.drawing import draw, largest
+from imagen_tmux.viewer.drawing import draw
 from imagen_tmux.viewer.painting import Painting
 from imagen_tmux.viewer.picture import load
 from imagen_tmux.viewer.screen import (
@@ -117,7 +117,7 @@ class _Viewer:
         upper = room._replace(rows=room.rows - rows)
         probe = Probe(self._protocol, os.environ, replies=True)
         path = self._paths[self._at]
-        picture = load(path, largest(upper))
+        picture = load(path, upper.pixels)
         self._found = probe.found()
         self._screen.unread(probe.typed)
         before = self._painting.after

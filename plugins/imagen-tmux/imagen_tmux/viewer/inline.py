@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imagen_tmux.viewer import screen
 from imagen_tmux.viewer.caption import DIM, RESET, caption, cut, printable
 from imagen_tmux.viewer.detect import Probe, can_reply
-from imagen_tmux.viewer.drawing import draw, largest
+from imagen_tmux.viewer.drawing import draw
 from imagen_tmux.viewer.picture import load
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _print_pictures(arguments: Arguments) -> int:
     first, found = _first(arguments, room)
     code = 0
     for index, path in enumerate(arguments.paths):
-        picture = load(path, largest(room)) if index else first
+        picture = load(path, room.pixels) if index else first
         drawn = draw(picture, room, found)
         if drawn.problem:
             _complain(path, drawn.problem)
@@ -55,7 +55,7 @@ def _first(arguments: Arguments, room: Canvas) -> tuple[Picture, Found]:
     replies = arguments.protocol == "auto" and can_reply()
     with screen.raw() if replies else nullcontext():
         probe = Probe(arguments.protocol, os.environ, replies=replies)
-        first, found = load(arguments.paths[0], largest(room)), probe.found()
+        first, found = load(arguments.paths[0], room.pixels), probe.found()
     screen.give_back(probe.typed)  # a Ctrl-C among the keys is one now
     return first, found
 

@@ -42,28 +42,21 @@ class Terminal:
         self._replies = dict(replies or {})
         self._size(theirs, size)
         self.before = termios.tcgetattr(theirs)
-        # A terminal belongs to the session whose leader opens it first.
-        opening = ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', os.ttyname(theirs)]
-        self.process = subprocess.Popen(
-            [*opening, *command],
-            stdin=subprocess.DEVNULL,
-            env={"TERM": "xterm-256color", **environment},
-            start_new_session=True,
-        )
         self.theirs = theirs
+        self.process = self._started(command, environment)
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.give_up()
+        os.close(self.end)
+        os.close(self.theirs)
 
-    def give_up(self) -> None:
-        """The terminal goes away."""
-        for descriptor in (self.end, self.theirs):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self.end = self.theirs = -1
+    def run(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Run another program once the first has ended, in a pty of the same name."""
+        self.wait()
+        self.written = b""
+        self.process = self._started(command, environment)
 
     def __enter__(self) -> Terminal:
         return self
@@ -91,6 +84,18 @@ class Terminal:
 
     def type(self, keys: bytes) -> None:
         os.write(self.end, keys)
+
+    def _started(
+        self, command: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        # A terminal belongs to the session whose leader opens it first.
+        opening = ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', os.ttyname(self.theirs)]
+        return subprocess.Popen(
+            [*opening, *command],
+            stdin=subprocess.DEVNULL,
+            env={"TERM": "xterm-256color", **environment},
+            start_new_session=True,
+        )
 
     def attributes_are_as_before(self) -> bool:
         return termios.tcgetattr(self.theirs) == self.before
