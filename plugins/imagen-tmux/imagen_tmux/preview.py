@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from imagen_core import ImagenError, write_atomically
 from imagen_tmux.server import Server, window_name
-from imagen_tmux.settings import PLACEHOLDER, VIEWER, TmuxSettings, viewer
+from imagen_tmux.settings import PLACEHOLDER, VIEWER, TmuxSettings, is_own, viewer
+from imagen_tmux.viewer.arguments import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +21,6 @@ ROOM = 12_000
 """Bytes of arguments: tmux takes 16 KiB in one message, with everything else in it."""
 LISTS = 16
 """So many lists of pictures stay in the cache folder; a window reads its own at once."""
-VARIABLE = "TMUX_IMG_PROTOCOL"
 
 
 def show(done: Done, context: Context) -> Iterable[Note]:
@@ -32,7 +32,8 @@ def show(done: Done, context: Context) -> Iterable[Note]:
     program = viewer(settings.command[0], context.environment)
     if program is None:
         raise _no_viewer(settings.command[0])
-    paths = [os.path.abspath(path) for path in done.paths]  # noqa: PTH100 - `..` and all stay
+    # `..` and all stay: behind a link to a folder it leads elsewhere than it reads.
+    paths = [str(Path(path).absolute()) for path in done.paths]
     command = [program, *_arguments(settings.command[1:], paths)]
     if _size(command) > ROOM:
         command = _with_list(program, settings, paths, context)
@@ -63,7 +64,7 @@ def _with_list(
 ) -> list[str]:
     """The command with more paths than fit into it: in a file, if the viewer can read one."""
     given = settings.command[1:]
-    if settings.command[0] == VIEWER:
+    if is_own(program) and PLACEHOLDER in given and "--" not in given:
         return [program, *_arguments(given, ["--list", _list_file(paths, context)])]
     fitting = list(paths)
     while len(fitting) > 1 and _size([program, *_arguments(given, fitting)]) > ROOM:
@@ -78,15 +79,23 @@ def _list_file(paths: Sequence[str], context: Context) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{os.urandom(8).hex()}.list"
         write_atomically(file, data)
-        lists = sorted(folder.glob("*.list"), key=lambda path: path.stat().st_mtime)
     except OSError as error:
         raise ImagenError(
             f"cannot write to {folder}: {error.strerror}", hint="set IMAGEN_CACHE_DIR to a folder"
         ) from error
-    for old in lists[:-LISTS]:
+    _tidy(folder)
+    return str(file)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove the oldest lists; another imagen may be at it, too."""
+    ages: list[tuple[float, Path]] = []
+    for file in folder.glob("*.list"):
+        with suppress(OSError):
+            ages.append((file.stat().st_mtime, file))
+    for _, old in sorted(ages)[:-LISTS]:
         with suppress(OSError):
             old.unlink()
-    return str(file)
 
 
 def _no_viewer(program: str) -> ImagenError:

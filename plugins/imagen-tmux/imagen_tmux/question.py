@@ -15,6 +15,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 CHUNK = 65_536
+PAUSE = 0.0002
+"""Seconds after which it is looked for the end of a program that says nothing more, at first."""
 
 
 class Answer(NamedTuple):
@@ -65,12 +67,28 @@ class Question:
                     said[end] += data
                     if not data:
                         reading.remove(end)
-            status, self._process = os.waitpid(self._process, 0)[1], 0
+            status = self._status(limit)
+            if status is None:
+                return None
         finally:
             self._close()
             self._end()
         out, err = (text.decode(errors="replace") for text in said.values())
         return Answer(os.waitstatus_to_exitcode(status), out, err)
+
+    def _status(self, limit: float) -> int | None:
+        """How it ended; whoever closes what it writes to may go on for long."""
+        pause = PAUSE
+        while True:
+            ended, status = os.waitpid(self._process, os.WNOHANG)
+            if ended:
+                self._process = 0
+                return status
+            left = limit - time.monotonic()
+            if left <= 0:
+                return None
+            time.sleep(min(pause, left))
+            pause *= 2
 
     def _end(self) -> None:
         if self._process:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from imagen_core import ImagenError
@@ -16,29 +15,31 @@ from imagen_tmux.question import Question
 PATIENCE = 2.0
 """Seconds for a server to answer, which takes it some milliseconds."""
 KEPT = 8
-"""So many preview windows stay in a session."""
-WINDOW = "#{window_id} #{window_active} #{window_panes}"
+"""So many previews stay in a session."""
 MARK = "@imagen-preview"
-"""The window option by which the own windows are known: a name may be anybody's."""
+"""The pane option by which the own panes are known: a name, and a window, may be anybody's."""
+CURRENT = "#{||:#{window_active},#{window_active_sessions}}"
+"""Whether it is the current window of this session, or of one that has the same windows."""
+CLOSABLE = f"#{{&&:#{{!=:{CURRENT},1}},#{{==:#{{window_panes}},1}}}}"
+PANE = f"#{{pane_id}} {CLOSABLE} #{{{MARK}}}"
 NAME_LENGTH = 40
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_NEW = ":{end}"
-"""Behind the last window of the session of this pane, where a new one moves no other."""
+_LAST = "{end}"
+"""Behind the last window of the session a new one moves no other."""
 
 
-class Window(NamedTuple):
-    """A window of the session: whether it is looked at, its panes, whether it is an own one."""
+class Pane(NamedTuple):
+    """A pane of the session: whether its window may be closed, and the mark of an own one."""
 
     id: str
-    active: bool
-    panes: int
-    marked: bool
+    closable: bool
+    mark: str
 
     @property
     def age(self) -> int:
         """Ids are counted up for as long as the server lives."""
-        return int(self.id.removeprefix("@") or 0)
+        return int(self.id.removeprefix("%"))
 
 
 class Server:
@@ -59,6 +60,7 @@ class Server:
             )
         self._program = program
         self._environment = dict(environment)
+        self._session = _session(environment)
 
     def ask(self, *arguments: str) -> str:
         """What tmux prints for these arguments."""
@@ -80,37 +82,49 @@ class Server:
         return answer.out
 
     def open(self, name: str, command: Sequence[str], variables: Mapping[str, str]) -> str:
-        """The id of a new window in the background that runs this command.
+        """The id of the pane of a new window in the background that runs this command.
 
         The newest of the own windows stay, the others go.
         """
         given = [word for pair in variables.items() for word in ("-e", "=".join(pair))]
+        if self._session is None:
+            raise ImagenError(
+                "neither $TMUX nor $TMUX_PANE says which session this is",
+                hint="open a new shell in tmux, or leave the preview out with --no-preview",
+            )
+        mark, last = os.urandom(4).hex(), f"{self._session}:{_LAST}"
         found = self.ask(
-            *("new-window", "-d", "-a", "-t", _NEW, "-P", "-F", "#{window_id}", "-n", name),
+            *("new-window", "-d", "-a", "-t", last, "-P", "-F", "#{pane_id}", "-n", name),
             *(*given, "--", *map(escaped, command), ";"),
-            *("set-option", "-w", "-t", _NEW, MARK, "1", ";"),
-            *("list-windows", "-F", f"{WINDOW} #{{{MARK}}}"),
+            *("set-option", "-p", "-t", last, MARK, mark, ";"),
+            *("list-panes", "-s", "-t", last, "-F", PANE),
         )
-        window, *rest = found.splitlines()
+        if not found:
+            raise _refused("nothing, where the id of a pane should be")
+        pane, *rest = found.splitlines()
         # Another imagen may tidy up at the same moment; the next one does what is left.
         with suppress(ImagenError):
-            self._tidy(window, [_window(line) for line in rest])
-        return window
+            self._tidy(pane, mark, [_pane(line) for line in rest])
+        return pane
 
-    def _tidy(self, new: str, windows: Sequence[Window]) -> None:
+    def _tidy(self, new: str, mark: str, panes: Sequence[Pane]) -> None:
         """Close the oldest of the own windows, but none that somebody looks at or has split."""
         orders: list[str] = []
-        marked = [window for window in windows if window.marked and window.id != new]
-        if all(window.id != new or not window.marked for window in windows):
-            # A hook of the user's put another window behind it, or it is gone already.
-            stranger = windows[-1]
-            orders += ["set-option", "-w", "-u", "-t", stranger.id, MARK, ";"]
-            orders += ["set-option", "-w", "-t", new, MARK, "1", ";"]
-            marked = [window for window in marked if window != stranger]
-        marked.sort(key=lambda window: window.age, reverse=True)
-        for window in marked[KEPT - 1 :]:
-            if not window.active and window.panes == 1:
-                orders += ["kill-window", "-t", window.id, ";"]
+        own: dict[str, Pane] = {}
+        for pane in panes:
+            if pane.id == new and pane.mark != mark:
+                orders += ["set-option", "-p", "-t", new, MARK, mark, ";"]
+            elif pane.id != new and pane.mark == mark:
+                # A hook of the user's put it behind the new one.
+                orders += ["set-option", "-p", "-u", "-t", pane.id, MARK, ";"]
+            elif pane.id != new and pane.mark:
+                own[pane.id] = pane
+        oldest = sorted(own.values(), key=lambda pane: pane.age, reverse=True)[KEPT - 1 :]
+        for pane in oldest:
+            if pane.closable:
+                # It is looked at once more: somebody may have come in between.
+                kill = f"kill-pane -t {pane.id}"
+                orders += ["if-shell", "-F", "-t", pane.id, CLOSABLE, kill, ";"]
         if orders:
             self.ask(*orders[:-1])
 
@@ -129,16 +143,17 @@ def escaped(argument: str) -> str:
     return f"{argument[:-1]}\\;" if argument.endswith(";") else argument
 
 
-def find_program(name: str, environment: Mapping[str, str], beside: Iterable[Path]) -> str | None:
-    """The path of a program: in the PATH, or else in one of these folders."""
-    folders = [environment.get("PATH", os.defpath), *map(str, beside)]
-    found = (shutil.which(name, path=folder) for folder in folders if folder)
-    return next((os.path.abspath(path) for path in found if path), None)  # noqa: PTH100
+def _session(environment: Mapping[str, str]) -> str | None:
+    """What stands for the own session in a target; nothing does where tmux knows it by the pane."""
+    if environment.get("TMUX_PANE"):
+        return ""
+    number = environment["TMUX"].rpartition(",")[2]
+    return f"${number}" if number.isdecimal() else None
 
 
-def _window(line: str) -> Window:
-    window, active, panes, mark = f"{line} ".split(" ")[:4]
-    return Window(window, active == "1", int(panes), bool(mark))
+def _pane(line: str) -> Pane:
+    pane, closable, mark = f"{line} ".split(" ")[:3]
+    return Pane(pane, closable == "1", mark)
 
 
 def _refused(said: str) -> ImagenError:

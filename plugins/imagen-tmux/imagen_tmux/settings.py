@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from imagen_core import expand_home
-from imagen_tmux.server import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,5 +53,21 @@ def check(context: Context) -> Iterator[str]:
 
 def viewer(program: str, environment: Mapping[str, str]) -> str | None:
     """The path of the viewer; the own one may also lie beside the Python that runs this."""
-    beside = (Path(sys.executable).parent,) if program == VIEWER else ()
-    return find_program(str(expand_home(program)), environment, beside)
+    folders = [environment.get("PATH", os.defpath)]
+    if program == VIEWER:
+        folders.append(str(_beside()))
+    name = str(expand_home(program))
+    found = next(filter(None, (shutil.which(name, path=path) for path in folders if path)), None)
+    return None if found is None else str(Path.cwd() / found)
+
+
+def is_own(program: str) -> bool:
+    """Whether the program of this path is the `tmux-img` of this very imagen."""
+    try:
+        return Path(program).samefile(_beside() / VIEWER)
+    except OSError:
+        return False
+
+
+def _beside() -> Path:
+    return Path(sys.executable).parent

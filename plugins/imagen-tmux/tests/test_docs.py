@@ -98,6 +98,16 @@ def test_every_letter_that_does_something_is_on_the_page() -> None:
     assert {letter for letter in letters if f"`{letter}`" not in described} == set()
 
 
+def test_every_key_is_in_the_help() -> None:
+    words = set(re.findall(r"[\w-]+", HELP.partition("With --hold:")[2]))
+    page = section("## The window")
+    rows = re.findall(r"^\| (.+?) \| (?:the|draw|stop)", page, re.MULTILINE)
+    keys = {key.strip(" `") for row in rows for key in row.split(",")}
+
+    assert len(keys) > 15
+    assert {key for key in keys if not set(key.split()) <= words} == set()
+
+
 def test_links_of_the_readme_lead_somewhere() -> None:
     text = (PLUGIN / "README.md").read_text(encoding="utf-8")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import imagen_core
 from tmux_world import apart
 
 if TYPE_CHECKING:
@@ -109,7 +111,22 @@ def test_a_relative_path_opens_the_same_picture(
     imagen(*CAT, "--preview", "--output", "../it's;")
 
     inside.wait(recorder.calls)
-    assert recorder.calls()[0][2] == str(tmp_path / "it's;")
+    assert recorder.calls()[0][2] == f"{tmp_path}/here/../it's;"
+
+
+def test_a_path_behind_a_link_opens_the_same_picture(
+    inside: World, recorder: Any, imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    monkeypatch.chdir(tmp_path)
+
+    imagen(*CAT, "--preview", "--output", "link/../x.png")
+
+    inside.wait(recorder.calls)
+    opened = Path(recorder.calls()[0][2])
+    assert opened.exists()
+    assert opened.samefile(tmp_path / "far" / "x.png")
 
 
 def test_several_pictures_are_in_one_window(inside: World, recorder: Any, imagen: Any) -> None:
@@ -227,6 +244,22 @@ def test_a_hostile_prompt_and_path_run_nothing(world: World, tmp_path: Path) -> 
     assert hostile in world.painted(window, "猫.png;")
     assert world.windows() == ["img:it-s-a-touch-pwned-touch-pwned-touch"]
     assert list(tmp_path.rglob("pwned")) == []
+
+
+def test_nothing_but_these_commands_shows_pictures() -> None:
+    """A worker or a server has nobody to show them to: whoever calls the phase is named here."""
+    root = Path(imagen_core.__file__).parent
+    asking = re.compile(r"pipeline(\([^)]*\))?\.show\(|_run_steps\(\s*\"show\"")
+
+    found = {
+        path.relative_to(root).as_posix()
+        for folder in (root, *Path(__file__).parents[2].glob("imagen-*/imagen_*"))
+        for path in folder.rglob("*.py")
+        if asking.search(path.read_text(encoding="utf-8"))
+    }
+
+    commands = {f"cli/{name}.py" for name in ("batch_run", "compare_run", "shared")}
+    assert found == {"pipeline.py", *commands}
 
 
 def test_a_configuration_is_checked(

@@ -148,6 +148,29 @@ def test_the_window_is_in_the_session_of_the_pane(
     assert len(world.tmux("list-windows", "-t", "newer").splitlines()) == 1
 
 
+def test_the_window_is_in_the_own_session_also_without_the_pane(
+    world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    environment = {**with_recorder(world, recorder), "TMUX_PANE": ""}
+    world.tmux("new-session", "-d", "-s", "newer", "sleep", "100000")
+
+    show(finished("/x.png"), context(environment))
+
+    opened(world, recorder)
+    assert world.windows() == ["img:a-cat"]
+    assert len(world.tmux("list-windows", "-t", "newer").splitlines()) == 1
+
+
+def test_without_the_session_it_says_so(world: World, context: Callable[..., Any]) -> None:
+    environment = {**world.inside, "TMUX_PANE": "", "TMUX": world.socket}
+
+    message, hint = refused(finished("/x.png"), context(environment))
+
+    assert message == "neither $TMUX nor $TMUX_PANE says which session this is"
+    assert "new shell" in hint
+    assert world.windows() == []
+
+
 def test_all_pictures_of_a_command_are_in_one_window(
     world: World, recorder: Any, context: Callable[..., Any]
 ) -> None:
@@ -157,6 +180,13 @@ def test_all_pictures_of_a_command_are_in_one_window(
     assert world.windows() == ["img:a-cat"]
 
 
+@pytest.fixture
+def own(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorder is the viewer that imagen brings."""
+    monkeypatch.setattr(sys, "executable", str(recorder.folder / "python"))
+
+
+@pytest.mark.usefixtures("own")
 def test_more_paths_than_tmux_takes_are_in_a_file(
     world: World, recorder: Any, context: Callable[..., Any]
 ) -> None:
@@ -169,6 +199,23 @@ def test_more_paths_than_tmux_takes_are_in_a_file(
     assert Path(file).read_text().split("\0") == [*paths, ""]
 
 
+@pytest.mark.parametrize("words", ["[tmux-img, '{path}']", "[tmux-img, --hold, --, '{path}']"])
+def test_a_list_is_for_the_own_viewer_and_before_what_ends_the_options(
+    words: str, world: World, recorder: Any, context: Callable[..., Any], request: Any
+) -> None:
+    if "--" in words.split(", "):
+        request.getfixturevalue("own")
+    paths = [f"/pictures/{'x' * 100}/{number}.png" for number in range(2000)]
+
+    show(finished(*paths), context(with_recorder(world, recorder), f"tmux: {{command: {words}}}"))
+
+    given = [word for word in opened(world, recorder)[1:] if not word.startswith("--h")]
+    given = given[given.index("--") + 1 :] if "--" in given else given
+    assert given == paths[: len(given)]
+    assert len(given) > 50
+
+
+@pytest.mark.usefixtures("own")
 def test_old_lists_of_paths_are_removed(
     world: World, recorder: Any, context: Callable[..., Any]
 ) -> None:
@@ -179,6 +226,21 @@ def test_old_lists_of_paths_are_removed(
         show(finished(*paths), surroundings)
 
     assert len(list((surroundings.paths.cache / "previews").iterdir())) == 16
+
+
+@pytest.mark.usefixtures("own")
+def test_a_list_that_vanishes_meanwhile_is_no_error(
+    world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    paths = [f"/pictures/{'x' * 100}/{number}.png" for number in range(200)]
+    surroundings = context(with_recorder(world, recorder))
+    folder = surroundings.paths.cache / "previews"
+    folder.mkdir(parents=True)
+    (folder / "gone.list").symlink_to(folder / "nowhere")
+
+    show(finished(*paths), surroundings)
+
+    assert opened(world, recorder)[2] == "--list"
 
 
 def test_nothing_opens_without_a_picture(
@@ -264,6 +326,59 @@ def test_a_window_that_somebody_has_split_stays(
     assert "img:split" in world.windows()
 
 
+def test_what_somebody_runs_in_the_window_of_a_preview_that_has_ended_stays(
+    world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    surroundings = context(with_recorder(world, recorder))
+    show(finished("/x.png", slug="split"), surroundings)
+    world.tmux("split-window", "-d", "-t", "main:{end}", "sleep", "100000")
+    world.tmux("kill-pane", "-t", "main:{end}.0")
+    [theirs] = world.windows("#{pane_pid}")
+
+    for number in range(9):
+        show(finished("/x.png", slug=f"n{number}"), surroundings)
+
+    assert theirs in world.windows("#{pane_pid}")
+    assert world.windows() == ["img:split", *(f"img:n{number}" for number in range(1, 9))]
+
+
+@pytest.mark.parametrize("session", ["main", "other"])
+def test_a_window_that_any_session_of_a_group_looks_at_stays(
+    session: str, world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    surroundings = context(with_recorder(world, recorder))
+    show(finished("/x.png", slug="looked-at"), surroundings)
+    world.tmux("new-session", "-d", "-t", "main", "-s", "other")
+    world.tmux("select-window", "-t", f"{session}:{{end}}")
+
+    for number in range(9):
+        show(finished("/x.png", slug=f"n{number}"), surroundings)
+
+    assert world.windows() == ["img:looked-at", *(f"img:n{number}" for number in range(1, 9))]
+
+
+def test_a_window_that_somebody_comes_to_look_at_meanwhile_stays(
+    world: World, recorder: Any, context: Callable[..., Any]
+) -> None:
+    surroundings = context(with_recorder(world, recorder))
+    for number in range(8):
+        show(finished("/x.png", slug=f"n{number}"), surroundings)
+    [oldest, *_] = world.windows("#{window_id}")
+    world.tmux("set-hook", "-g", "after-list-panes", f"select-window -t {oldest}")
+
+    show(finished("/x.png", slug="n8"), surroundings)
+
+    assert world.windows() == [f"img:n{number}" for number in range(9)]
+
+
+def test_a_tmux_that_says_nothing_is_told(
+    world: World, context: Callable[..., Any], tmp_path: Path
+) -> None:
+    message, _ = refused(finished("/x.png"), context(fake_tmux(world, tmp_path, "exit 0")))
+
+    assert message == "tmux says: nothing, where the id of a pane should be"
+
+
 def test_a_viewer_in_the_home_folder_is_found(
     world: World,
     recorder: Any,
@@ -286,10 +401,9 @@ def test_a_window_that_a_hook_opens_is_not_taken_for_an_own_one(
 
     show(finished("/x.png"), context(with_recorder(world, recorder)))
 
-    windows = world.wait(
-        lambda: w if len(w := world.windows("#{window_name} #{@imagen-preview}")) == 2 else []
-    )
-    assert sorted(windows) == ["hooked ", "img:a-cat 1"]
+    asked = "#{window_name} #{?@imagen-preview,marked,}"
+    windows = world.wait(lambda: w if len(w := world.windows(asked)) == 2 else [])
+    assert sorted(windows) == ["hooked ", "img:a-cat marked"]
 
 
 def refused(done: Done, surroundings: Any) -> tuple[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +147,45 @@ def test_every_kind_of_pixel_is_shown(mode: str, world: World, tmp_path: Path) -
         assert rows[5][5].over == (128, 128, 128)
 
 
+@pytest.mark.parametrize(("mode", "side", "most"), [("RGBA", 6000, 250), ("L", 8100, 150)])
+def test_a_large_picture_is_decoded_once(mode: str, side: int, most: int, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new(mode, (side, side), 99).save(tmp_path / "large.png", compress_level=1)
+    code = (
+        "import sys; from imagen_tmux.viewer.picture import load;"
+        "found = load(sys.argv[1], (1200, 760));"
+        "status = open('/proc/self/status').read().split();"
+        "print(found.size, int(status[status.index('VmHWM:') + 1]) // 1000)"
+    )
+
+    command = [sys.executable, "-c", code, str(tmp_path / "large.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    size, _, megabytes = done.stdout.rpartition(" ")
+    assert size == f"({side}, {side})"
+    assert int(megabytes) < most
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "L", "1", "I;16"])
+def test_a_large_picture_in_strips_is_the_same_as_in_one(mode: str, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from imagen_tmux.viewer.picture import load
+
+    base = Image.radial_gradient("L").resize((2501, 2003))
+    deep = base.convert("I").point(lambda value: value * 256).convert("I;16")
+    (deep if mode == "I;16" else base.convert(mode)).save(tmp_path / "x.png", compress_level=1)
+
+    found = load(str(tmp_path / "x.png"), (300, 200)).image
+
+    assert found is not None
+    expected = base.convert(mode if mode in "P1" else "L").convert("RGB").reduce(4)
+    assert found.size == expected.size
+    pairs = zip(found.tobytes(), expected.tobytes(), strict=True)
+    assert max(abs(one - other) for one, other in pairs) <= 1
+
+
 @pytest.mark.parametrize(
     "name", ["some.webp", "some.gif", "some.avif", "some.jpg", "png-within.txt"]
 )
@@ -251,6 +292,18 @@ def test_any_other_key_ends_it(key: str, world: World, quarters: Callable[..., s
     world.tmux("send-keys", "-t", window, key)
 
     world.wait(lambda: world.windows() == [])
+
+
+@pytest.mark.parametrize("key", ["F1", "F5", "F12", "DC", "IC", "S-Left"])
+def test_a_key_that_comes_as_a_sequence_does_not_end_it(
+    key: str, world: World, quarters: Callable[..., str]
+) -> None:
+    window = world.open(*HOLD, quarters("one.png"), quarters("two.png"))
+    world.painted(window, "one.png")
+
+    world.tmux("send-keys", "-t", window, key, "n")
+
+    world.painted(window, "two.png")
 
 
 def test_r_shows_what_is_in_the_file_now(world: World, quarters: Callable[..., str]) -> None:

@@ -9,7 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from imagen_tmux.viewer.arguments import HELP, Arguments, Misuse, parse
+from imagen_tmux.viewer.arguments import Arguments, Misuse, parse
+from imagen_tmux.viewer.caption import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(sys.argv[1:] if words is None else words, os.environ)
     except Misuse as error:
-        _tell(2, f"tmux-img: error: {error}\n  hint: {error.hint}\n")
+        _tell(2, f"tmux-img: error: {printable(str(error))}\n  hint: {printable(error.hint)}\n")
         return 2
     if arguments.told:
         _tell(1, arguments.told)
@@ -53,4 +54,4 @@ def _tell(descriptor: int, text: str) -> None:
         return  # nobody listens
 
 
-__all__ = ["HELP", "main", "run"]
+__all__ = ["main", "run"]

@@ -23,9 +23,10 @@ Show pictures in the terminal, inside tmux and outside of it.
   --version            print the version
   -h, --help           print this
 
-With --hold: Right, Space, n and Page Down show the next picture, Left, Backspace,
-p and Page Up the one before, Home, End, g and G the first and the last; r draws
-anew; any other key ends it.
+With --hold: Right, Down, Space, Page Down, n, l and j show the next picture, Left,
+Up, Backspace, Page Up, p, h and k the one before, Home, End, g and G the first and
+the last; r and Ctrl-L draw anew; Ctrl-Z stops it. Any other letter, Enter, Escape
+and Ctrl-C end it; keys like F1 and Delete do nothing.
 """
 
 

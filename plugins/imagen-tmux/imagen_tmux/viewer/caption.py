@@ -9,6 +9,8 @@ LONGEST = 4_000_000
 """Bytes of a sidecar that are read; a larger file is none."""
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 MINUTE_MS = 60_000
+MARKS = 8
+"""So many characters a column, on average."""
 
 
 def caption(path: str, size: tuple[int, int], number: tuple[int, int]) -> list[str]:
@@ -39,6 +41,8 @@ def cut(text: str, columns: int) -> str:
     if text.isascii() and len(text) <= columns:
         return text
     taken, kept = 0, []
+    # Marks take no columns: nobody has so many on his letters.
+    text = text[: columns * MARKS]
     for character in text:
         taken += width(character)
         kept.append((taken, character))

@@ -12,14 +12,15 @@ from imagen_tmux.question import Question
 from imagen_tmux.viewer import screen, sixel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 TMUX_PATIENCE = 2.0
 PATIENCE = 0.2
 """Seconds for a terminal to answer; one that is far away may take as long."""
-FIELDS = (
-    *("allow-passthrough", "window_active", "session_attached"),
-    *("client_name", "client_termname", "client_termfeatures", "sixel_support"),
+FIELDS = "allow-passthrough", "sixel_support", "session_id", "window_id"
+CLIENT_FIELDS = (
+    *("window_id", "session_id", "client_activity"),
+    *("client_pid", "client_termname", "client_termfeatures"),
 )
 DEVICE, DEVICE_REPLY = "\x1b[c", r"\x1b\[\?[\d;]*c"
 KITTY = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
@@ -36,7 +37,8 @@ MULTIPLEXERS = "tmux", "screen"
 class Found(NamedTuple):
     """How to draw. `waits`: kitty's graphics may be possible once somebody looks at the pane.
 
-    `client`: which terminal was asked, through tmux.
+    `client`: which terminal was asked, through tmux: its process, as the next one may have the
+    same name.
     """
 
     protocol: str
@@ -60,7 +62,7 @@ class Probe:
         self._asked: Question | None = None
         self._written = False
         self.typed = b""
-        if self._tmux and protocol in ("auto", "kitty"):
+        if self._tmux and (protocol == "kitty" or (protocol == "auto" and os.isatty(screen.OUT))):
             self._asked = _ask_tmux(environment)
         elif not self._tmux and protocol == "auto" and self._replies:
             within = environment.get("TERM", "").startswith(MULTIPLEXERS)
@@ -82,11 +84,10 @@ class Probe:
 
     def _inside(self) -> Found:
         """tmux keeps true colours, and finds the nearest for a terminal that has fewer."""
-        if self._protocol not in ("auto", "kitty"):
-            return Found(self._protocol, tmux=True)
+        if self._asked is None:
+            return Found("blocks" if self._protocol == "auto" else self._protocol, tmux=True)
         facts = _facts(self._asked)
-        seen = facts["window_active"] == "1" and facts["session_attached"] not in ("", "0")
-        client = facts["client_name"]
+        seen, client = facts["seen"] == "1", facts["client_pid"]
         if self._protocol == "kitty":
             return Found("kitty", tmux=True, client=client) if seen else _waiting(client)
         if facts["allow-passthrough"] not in ("", "0", "off"):
@@ -118,19 +119,39 @@ def _waiting(client: str) -> Found:
 
 
 def _ask_tmux(environment: Mapping[str, str]) -> Question | None:
+    """About the pane, and all clients: a window may be looked at in any session."""
     pane = environment.get("TMUX_PANE")
-    wanted = "\n".join(f"#{{{field}}}" for field in FIELDS)
-    command = ["tmux", "-u", "display-message", "-p", *(["-t", pane] if pane else []), wanted]
+    target = ["-t", pane] if pane else []
+    command = ["tmux", "-u", "display-message", "-p", *target, _fields(FIELDS), ";"]
     try:
-        return Question(command, environment)
+        return Question([*command, "list-clients", "-F", _fields(CLIENT_FIELDS)], environment)
     except OSError:
         return None
 
 
-def _facts(asked: Question | None) -> dict[str, str]:
-    answer = asked.answer(TMUX_PATIENCE) if asked else None
+def _fields(names: Sequence[str]) -> str:
+    return "\t".join(f"#{{{name}}}" for name in names)
+
+
+def _facts(asked: Question) -> dict[str, str]:
+    """What is known of the pane, and of the terminal that it is seen in, or would be."""
+    answer = asked.answer(TMUX_PATIENCE)
     lines = answer.out.split("\n") if answer and not answer.code else []
-    return dict.fromkeys(FIELDS, "") | dict(zip(FIELDS, lines, strict=False))
+    facts = dict.fromkeys((*FIELDS, *CLIENT_FIELDS, "seen"), "")
+    if not lines:
+        return facts
+    facts |= zip(FIELDS, lines[0].split("\t"), strict=False)
+    clients = [
+        dict(zip(CLIENT_FIELDS, fields, strict=True))
+        for fields in (line.split("\t") for line in lines[1:])
+        if len(fields) == len(CLIENT_FIELDS)
+    ]
+    for name, seen in (("window_id", "1"), ("session_id", "")):
+        # Of several terminals it is the one that somebody used last.
+        near = [client for client in clients if client[name] == facts[name]]
+        if near:
+            return facts | max(near, key=lambda found: found["client_activity"]) | {"seen": seen}
+    return facts
 
 
 def _draws_sixels(said: str) -> bool:
@@ -147,5 +168,5 @@ def _has_true_colour(environment: Mapping[str, str]) -> bool:
 
 
 def can_reply() -> bool:
-    """Whether a terminal reads what is written, and writes what is read."""
-    return os.isatty(screen.IN) and os.isatty(screen.OUT)
+    """Whether a terminal reads what is written, writes what is read, and may be set for that."""
+    return os.isatty(screen.IN) and os.isatty(screen.OUT) and screen.in_foreground()

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING
 
 from imagen_tmux.viewer.caption import DIM, RESET, caption, cut, printable, width
 from imagen_tmux.viewer.detect import Found, Probe
-from imagen_tmux.viewer.drawing import draw, largest
+from imagen_tmux.viewer.drawing import draw
 from imagen_tmux.viewer.painting import Painting
 from imagen_tmux.viewer.picture import load
-from imagen_tmux.viewer.screen import CONTINUED, RESIZED, STOPPED, Ended, Screen, canvas, write
+from imagen_tmux.viewer.screen import (
+    CLOSED,
+    CONTINUED,
+    PATIENCE,
+    RESIZED,
+    STOPPED,
+    Ended,
+    Screen,
+    canvas,
+    write,
+)
 
 if TYPE_CHECKING:
     from imagen_tmux.viewer.arguments import Arguments
@@ -62,7 +72,8 @@ class _Viewer:
             while self._goes_on():
                 pass
         finally:
-            write(self._painting.after)
+            if self._painting.after:
+                write(CLOSED + self._painting.after, PATIENCE)
 
     def _goes_on(self) -> bool:
         event = self._screen.event(LOOK_SECONDS if self._found.waits else None)
@@ -93,7 +104,7 @@ class _Viewer:
 
     def _look(self) -> None:
         """What was drawn while nobody looked, or for another terminal, may have to be again."""
-        if self._found.waits or self._found.protocol == "kitty":
+        if self._found.tmux:
             probe = Probe(self._protocol, os.environ, replies=True)
             found = probe.found()
             self._screen.unread(probe.typed)
@@ -106,17 +117,13 @@ class _Viewer:
         upper = room._replace(rows=room.rows - rows)
         probe = Probe(self._protocol, os.environ, replies=True)
         path = self._paths[self._at]
-        picture = load(path, largest(upper))
+        picture = load(path, upper.pixels)
         self._found = probe.found()
         self._screen.unread(probe.typed)
         before = self._painting.after
-        if picture.image is None:
-            self._painting = Painting(0, 0)
-            drawn = _message(path, picture.problem, upper)
-        else:
-            self._painting = draw(picture, upper, self._found)
-            drawn = _placed(self._painting, upper)
-        write(f"{before}\x1b[0m\x1b[2J{drawn}{self._caption(path, picture, room) if rows else ''}")
+        self._painting, problem = draw(picture, upper, self._found)
+        shown = _message(path, problem, upper) if problem else _placed(self._painting, upper)
+        write(f"{before}\x1b[0m\x1b[2J{shown}{self._caption(path, picture, room) if rows else ''}")
 
     def _caption(self, path: str, picture: Picture, room: Canvas) -> str:
         number = self._at + 1, len(self._paths)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from imagen_tmux.viewer import screen
 from imagen_tmux.viewer.caption import DIM, RESET, caption, cut, printable
 from imagen_tmux.viewer.detect import Probe, can_reply
-from imagen_tmux.viewer.drawing import draw, largest
+from imagen_tmux.viewer.drawing import draw
 from imagen_tmux.viewer.picture import load
 
 if TYPE_CHECKING:
@@ -25,11 +24,12 @@ BELOW = 3
 
 def print_pictures(arguments: Arguments) -> int:
     """Print them; the exit code is 1 if one of them could not be shown."""
-    try:
-        return _print_pictures(arguments)
-    except (screen.Ended, KeyboardInterrupt) as error:
-        screen.write(f"{RESET}\n")
-        return 128 + (error.number if isinstance(error, screen.Ended) else signal.SIGINT)
+    with screen.ending():
+        try:
+            return _print_pictures(arguments)
+        except screen.Ended as error:
+            screen.write(f"{screen.CLOSED}{RESET}\n", screen.PATIENCE)
+            return 128 + error.number
 
 
 def _print_pictures(arguments: Arguments) -> int:
@@ -38,14 +38,15 @@ def _print_pictures(arguments: Arguments) -> int:
     first, found = _first(arguments, room)
     code = 0
     for index, path in enumerate(arguments.paths):
-        picture = load(path, largest(room)) if index else first
-        if picture.image is None:
-            _complain(path, picture.problem)
+        picture = load(path, room.pixels) if index else first
+        drawn = draw(picture, room, found)
+        if drawn.problem:
+            _complain(path, drawn.problem)
             code = 1
             continue
         about = caption(path, picture.size, (index + 1, len(arguments.paths)))
         lines = [f"{DIM}{cut(line, room.columns)}{RESET}" for line in about if line]
-        screen.write(_placed(draw(picture, room, found)) + "\n".join([*lines, ""]))
+        screen.write(_placed(drawn.painting) + "\n".join([*lines, ""]))
     return code
 
 
@@ -54,7 +55,9 @@ def _first(arguments: Arguments, room: Canvas) -> tuple[Picture, Found]:
     replies = arguments.protocol == "auto" and can_reply()
     with screen.raw() if replies else nullcontext():
         probe = Probe(arguments.protocol, os.environ, replies=replies)
-        return load(arguments.paths[0], largest(room)), probe.found()
+        first, found = load(arguments.paths[0], room.pixels), probe.found()
+    screen.give_back(probe.typed)  # a Ctrl-C among the keys is one now
+    return first, found
 
 
 def _placed(painting: Painting) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-PLACEHOLDER = "\U0010eeee"
+IMAGE_CELL = "\U0010eeee"
 CHUNK = 4096
 SIDE = 2000
 """No more pixels a side are sent: no pane has more, and a slow line would notice."""
@@ -92,5 +92,5 @@ def _command(keys: str, data: str = "") -> str:
 def _placeholders(number: int, columns: int, row: int) -> str:
     """A row of cells: the colour is the image's number, the marks are row and column."""
     colour = f"\x1b[38;2;{number >> 16};{number >> 8 & 255};{number & 255}m"
-    cells = (f"{PLACEHOLDER}{MARKS[row]}{MARKS[column]}" for column in range(columns))
+    cells = (f"{IMAGE_CELL}{MARKS[row]}{MARKS[column]}" for column in range(columns))
     return f"{colour}{''.join(cells)}{RESET}"

@@ -28,5 +28,5 @@ class Canvas(NamedTuple):
 
     @property
     def pixels(self) -> tuple[int, int]:
-        """All of it."""
+        """All of it: so many a picture may need, however it is drawn."""
         return self.columns * self.cell[0], self.rows * self.cell[1]

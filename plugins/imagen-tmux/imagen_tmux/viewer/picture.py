@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LARGEST = 64_000_000
-"""A picture of more pixels is not decoded: it would take more than 256 MB."""
+LARGEST = 256_000_000
+"""A picture that takes more bytes, once it is decoded, is not."""
+BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
+"""Of a pixel in each mode; in all others it has four."""
+COPIES = {"WEBP": 3, "AVIF": 3}
+"""So often the decoders of these formats have the pixels at the same time."""
+STRIP = 4_000_000
+"""So many pixels are converted at a time."""
 CHECKER = (8, 255, 226)
 """What is seen through a picture: squares of so many pixels, in two greys."""
 HEAD = 16
@@ -72,11 +78,12 @@ def _load(path: str, largest: Size) -> Picture:
         return Picture(problem="this is no picture that can be shown here")
     with picture:
         width, height = picture.size
-        if width * height > LARGEST:
+        pixel = BYTES.get(picture.mode, 4) * COPIES.get(picture.format or "", 1)
+        if width * height * pixel > LARGEST:
             return Picture(problem=f"it is too large to be shown here: {width}x{height}")
         picture.draft(None, largest)
         picture.load()
-        small = _reduced(_plain(picture), largest)
+        small = _reduced(picture, largest)
         turned = _upright(small, picture)
     turned_size = (height, width) if turned.size != small.size else (width, height)
     return Picture(_opaque(turned), turned_size)
@@ -101,7 +108,7 @@ def _opened(head: bytes, path: str) -> Image | None:
 
 
 def _plain(picture: Image) -> Image:
-    if picture.mode == "RGB" and "transparency" not in picture.info:
+    if picture.mode == "RGBA" or (picture.mode == "RGB" and "transparency" not in picture.info):
         return picture
     if picture.mode.startswith("I"):  # 16 bits of grey
         return picture.convert("I").point(lambda value: value * (1 / 256)).convert("RGB")
@@ -109,8 +116,24 @@ def _plain(picture: Image) -> Image:
 
 
 def _reduced(picture: Image, largest: Size) -> Image:
-    factor = min(picture.width // (2 * largest[0]), picture.height // (2 * largest[1]))
-    return picture.reduce(factor) if factor > 1 else picture
+    """In plain colours, and smaller; both strip by strip, so that there is no second one of it."""
+    # It may have to be turned, and fills the room only in one direction.
+    factor = max(max(picture.size) // (2 * max(largest)), 1)
+    width, height = picture.size
+    if width * height <= STRIP:
+        plain = _plain(picture)
+        return plain.reduce(factor) if factor > 1 else plain
+    from PIL import Image
+
+    rows = max(STRIP // width // factor, 1) * factor
+    small: Image.Image | None = None
+    for top in range(0, height, rows):
+        strip = _plain(picture.crop((0, top, width, min(top + rows, height)))).reduce(factor)
+        if small is None:
+            small = Image.new(strip.mode, (strip.width, -(-height // factor)))
+        small.paste(strip, (0, top // factor))
+    assert small is not None
+    return small
 
 
 def _upright(small: Image, picture: Image) -> Image:
@@ -138,10 +161,12 @@ def _opaque(picture: Image) -> Image:
     from PIL import Image
 
     side, light, dark = CHECKER
-    across, down = picture.width // side + 1, picture.height // side + 1
-    rows = (bytes((dark if x + y & 1 else light) for x in range(across)) for y in range(down))
-    squares = Image.frombytes("L", (across, down), b"".join(rows)).convert("RGB")
-    board = squares.resize((across * side, down * side), Image.Resampling.NEAREST)
-    board = board.crop((0, 0, *picture.size))
+    across = picture.width // side + 1
+    pair = (bytes(dark if x + y & 1 else light for x in range(across)) for y in range(2))
+    band = Image.frombytes("L", (across, 2), b"".join(pair)).convert("RGB")
+    band = band.resize((across * side, 2 * side), Image.Resampling.NEAREST)
+    board = Image.new("RGB", picture.size)
+    for top in range(0, picture.height, band.height):
+        board.paste(band, (0, top))
     board.paste(picture, (0, 0), picture)
     return board

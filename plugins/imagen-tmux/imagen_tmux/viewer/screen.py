@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import select
@@ -22,10 +23,21 @@ COLUMNS, ROWS = 80, 24
 """How large a terminal is that does not say."""
 USUAL_CELL = 10, 20
 CHUNK = 65_536
+PATIENCE = 5.0
+"""Seconds for a terminal that takes nothing any more, when it is left."""
+
+ESCAPE = "\x1b"
+ESCAPE_SECONDS = 0.05
+"""How long the key Escape may be the beginning of another one."""
+REST_SECONDS = 1.0
+"""How long the rest of a longer sequence is waited for; a slow line cuts them anywhere."""
 
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[?1004h\x1b[2J"
 """The alternate screen, no cursor, no wrapping, and word when somebody comes to look."""
-LEAVE = "\x1b[0m\x1b[?1004l\x1b[?7h\x1b[?25h\x1b[?1049l"
+CLOSED = "\x1b\\\x1b\\"
+"""Ends a sequence that was cut off, as one that passes through tmux, which would swallow all that
+follows; twice, as the first may only complete an escape that was doubled."""
+LEAVE = f"{CLOSED}\x1b[0m\x1b[?1004l\x1b[?7h\x1b[?25h\x1b[?1049l"
 
 ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
 OTHERS = signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT
@@ -37,7 +49,10 @@ _EVENTS = {
     signal.SIGTSTP: STOPPED,
     signal.SIGCONT: CONTINUED,
 }
-_TOKEN = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|\x1b[_P\]].*?(?:\x1b\\|\x07)|.", re.DOTALL)
+_OPEN = r"\x1b(?:\[[0-?]*[ -/]*|O|[_P\]].*)?\Z"
+_TOKEN = re.compile(
+    rf"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|\x1b[_P\]].*?(?:\x1b\\|\x07)|(?P<open>{_OPEN})|.", re.DOTALL
+)
 
 _REPLY = re.compile(r"\x1b_G.*?\x1b\\|\x1b\[\?[\d;]*c", re.DOTALL)
 
@@ -59,29 +74,61 @@ def canvas(environment: Mapping[str, str]) -> Canvas:
     return Canvas(columns, rows, cell if all(cell) else USUAL_CELL)
 
 
-def write(text: str) -> None:
-    """All of it to the terminal; whoever does not read it any more is no reason to fail."""
+def write(text: str, patience: float | None = None) -> None:
+    """All of it to the terminal; whoever does not read it any more is no reason to fail.
+
+    `patience`: seconds until a terminal that takes nothing is given up.
+    """
     data = memoryview(text.encode("utf-8", "replace"))
     with suppress(OSError):
-        while data:
+        while data and (patience is None or select.select([], [OUT], [], patience)[1]):
             data = data[os.write(OUT, data) :]
 
 
 @contextmanager
+def ending() -> Iterator[None]:
+    """A signal that ends the process comes as `Ended`, and only the first: all is given back then.
+
+    What gives something back belongs into a second `finally` around one with `deafen`, or into
+    one that may be begun twice.
+    """
+    handlers = {number: signal.signal(number, _end) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def deafen() -> None:
+    """No `Ended` comes from here on; with `SIG_IGN` Python would complain of one that waits."""
+    for number in ENDING:
+        signal.signal(number, _note)
+
+
+@contextmanager
 def raw() -> Iterator[list[Any]]:
-    """Keys as they are typed, and signals as `Ended`; afterwards all is as it was.
+    """Keys as they are typed; afterwards all is as it was.
 
     Gives the attributes that the terminal had.
     """
     before = termios.tcgetattr(IN)
-    handlers = {number: signal.signal(number, _end) for number in ENDING}
     try:
-        _set_raw(before)
-        yield before
+        try:
+            _set_raw(before)
+            yield before
+        finally:
+            _restore(before)
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        _restore(before)
+        _restore(before)  # a signal may have cut off the first
+
+
+def in_foreground() -> bool:
+    """Whether the terminal may be set: whoever tries it from the background is stopped."""
+    try:
+        return os.tcgetpgrp(IN) == os.getpgrp()
+    except OSError:  # it is not the terminal of this session, which nobody is stopped by
+        return True
 
 
 def ask(question: str, pattern: str, seconds: float) -> str:
@@ -103,6 +150,16 @@ def without_replies(said: str) -> bytes:
     return _REPLY.sub("", said).encode("latin-1")
 
 
+def give_back(typed: bytes) -> None:
+    """Let whoever reads next read these keys, where the system allows that."""
+    import fcntl
+
+    keys, _ = split_keys(typed)  # half a reply is no key
+    with suppress(OSError):
+        for byte in "".join(keys).encode():
+            fcntl.ioctl(IN, termios.TIOCSTI, bytes([byte]))
+
+
 class Screen:
     """The whole screen for as long as `with` lasts, with what happens to it as events."""
 
@@ -110,6 +167,8 @@ class Screen:
         self._signals, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self._pending: list[str] = []
+        self._open = b""
+        self._open_until = 0.0
         self._before: list[Any] = []
 
     @contextmanager
@@ -118,14 +177,15 @@ class Screen:
         handlers = {number: signal.signal(number, _note) for number in OTHERS}
         wake = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         try:
-            with raw() as self._before:
+            with ending(), raw() as self._before:
                 try:
-                    write(ENTER)
-                    yield
+                    try:
+                        write(ENTER)
+                        yield
+                    finally:
+                        deafen()
                 finally:
-                    for number in ENDING:
-                        signal.signal(number, signal.SIG_DFL)
-                    write(LEAVE)
+                    write(LEAVE, PATIENCE)
         finally:
             signal.set_wakeup_fd(wake)
             for number, handler in handlers.items():
@@ -133,14 +193,27 @@ class Screen:
 
     def event(self, seconds: float | None) -> str:
         """A key, or what else happened; empty if nothing did for so long."""
-        if not self._pending:
-            self._wait(seconds)
-        return self._pending.pop(0) if self._pending else ""
+        limit = math.inf if seconds is None else time.monotonic() + seconds
+        while not self._pending:
+            until = min(limit, self._open_until) if self._open else limit
+            if self._wait(None if until == math.inf else max(until - time.monotonic(), 0)):
+                continue
+            if self._open and time.monotonic() >= self._open_until:
+                self._give_up_on_the_rest()
+            elif time.monotonic() >= limit:
+                return ""
+        return self._pending.pop(0)
 
     def unread(self, data: bytes) -> None:
-        """Take these keys as typed."""
-        if data:
-            self._pending += _keys(data)
+        """Take these keys as typed; a sequence that is cut off waits for its rest."""
+        if not data:
+            return
+        keys, rest = split_keys(self._open + data)
+        self._pending += keys
+        if not self._open or keys:
+            patience = ESCAPE_SECONDS if rest == ESCAPE.encode() else REST_SECONDS
+            self._open_until = time.monotonic() + patience
+        self._open = rest
 
     def stop(self) -> None:
         """Give the terminal back and stop, as Ctrl-Z asks; later take it over again."""
@@ -156,7 +229,8 @@ class Screen:
         _set_raw(self._before)
         write(ENTER)
 
-    def _wait(self, seconds: float | None) -> None:
+    def _wait(self, seconds: float | None) -> bool:
+        """Whether something came."""
         ready = select.select([IN, self._signals], [], [], seconds)[0]
         if self._signals in ready:
             numbers = os.read(self._signals, CHUNK)
@@ -168,20 +242,22 @@ class Screen:
                 data = os.read(IN, CHUNK)
             except OSError:
                 data = b""
-            self._pending += _keys(data) if data else [GONE]
+            self.unread(data)
+            self._pending += [] if data else [GONE]
+        return bool(ready)
+
+    def _give_up_on_the_rest(self) -> None:
+        """The key Escape is one; no other half of a sequence is."""
+        if self._open == ESCAPE.encode():
+            self._pending.append(ESCAPE)
+        self._open = b""
 
 
-def _keys(data: bytes) -> list[str]:
-    """Keys and escape sequences, one each."""
-    while data[-1:] in (b"\x1b", b"[", b"O") and b"\x1b" in data[-2:]:
-        # It may be the first half of a key.
-        if not select.select([IN], [], [], 0.05)[0]:
-            break
-        more = os.read(IN, CHUNK)
-        if not more:
-            break
-        data += more
-    return _TOKEN.findall(data.decode("utf-8", "replace"))
+def split_keys(data: bytes) -> tuple[list[str], bytes]:
+    """Keys and escape sequences, one each, and the beginning of one whose rest did not come."""
+    keys = [*_TOKEN.finditer(data.decode("utf-8", "replace"))]
+    rest = keys.pop()[0] if keys and keys[-1]["open"] else ""
+    return [key[0] for key in keys], rest.encode()
 
 
 def _set_raw(attributes: list[Any]) -> None:
@@ -193,8 +269,9 @@ def _set_raw(attributes: list[Any]) -> None:
 
 
 def _restore(attributes: list[Any]) -> None:
-    with suppress(termios.error):  # the terminal may be gone
-        termios.tcsetattr(IN, termios.TCSANOW, attributes)
+    if in_foreground():  # else somebody else has it, who set it
+        with suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(IN, termios.TCSANOW, attributes)
 
 
 def _size() -> tuple[int, int, int, int]:
@@ -216,8 +293,9 @@ def _number(text: str | None) -> int:
 
 
 def _end(number: int, _: FrameType | None) -> None:
+    deafen()
     raise Ended(number)
 
 
 def _note(_: int, __: FrameType | None) -> None:
-    """The number goes through the pipe of `Screen`."""
+    """Nothing: the number goes through the pipe of `Screen`, if there is one."""

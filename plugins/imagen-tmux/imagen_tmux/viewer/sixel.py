@@ -34,7 +34,7 @@ def paint(image: Image, size: tuple[int, int], canvas: Canvas) -> Painting | Non
     while True:
         try:
             encoded = _encode(image, width, height, canvas)
-        except (ImportError, OSError, AttributeError):
+        except (ImportError, OSError, AttributeError, ValueError, MemoryError):
             return None
         if len(encoded) <= LONGEST or width <= SMALLEST:
             break

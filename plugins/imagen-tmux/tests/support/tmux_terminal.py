@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import termios
@@ -43,15 +42,8 @@ class Terminal:
         self._replies = dict(replies or {})
         self._size(theirs, size)
         self.before = termios.tcgetattr(theirs)
-        # A terminal belongs to the session whose leader opens it first.
-        opening = ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', os.ttyname(theirs)]
-        self.process = subprocess.Popen(
-            [*opening, *command],
-            stdin=subprocess.DEVNULL,
-            env={"TERM": "xterm-256color", **environment},
-            start_new_session=True,
-        )
         self.theirs = theirs
+        self.process = self._started(command, environment)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -59,6 +51,12 @@ class Terminal:
         self.process.wait()
         os.close(self.end)
         os.close(self.theirs)
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Run another program once the first has ended, in a pty of the same name."""
+        self.wait()
+        self.written = b""
+        self.process = self._started(command, environment)
 
     def __enter__(self) -> Terminal:
         return self
@@ -87,9 +85,17 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self.end, keys)
 
-    def resize(self, columns: int, rows: int) -> None:
-        self._size(self.theirs, (columns, rows))
-        self.process.send_signal(signal.SIGWINCH)
+    def _started(
+        self, command: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        # A terminal belongs to the session whose leader opens it first.
+        opening = ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', os.ttyname(self.theirs)]
+        return subprocess.Popen(
+            [*opening, *command],
+            stdin=subprocess.DEVNULL,
+            env={"TERM": "xterm-256color", **environment},
+            start_new_session=True,
+        )
 
     def attributes_are_as_before(self) -> bool:
         return termios.tcgetattr(self.theirs) == self.before

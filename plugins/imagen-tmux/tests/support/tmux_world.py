@@ -140,11 +140,23 @@ class World:
 
     def attach(self, term: str = "xterm-256color", size: tuple[int, int] = (80, 25)) -> Terminal:
         """A client that looks at the session, in a terminal of this kind."""
-        command = [self.tmux_program, "-u", "-L", "world", "attach", "-t", "main"]
-        terminal = Terminal(command, {**self.environment, "TERM": term}, size=size)
-        clients = lambda: self.tmux("list-clients", "-F", "#{client_termname}")  # noqa: E731
-        self.wait(lambda: term in clients())
+        terminal = Terminal(self._attach, {**self.environment, "TERM": term}, size=size)
+        self._attached(term)
         return terminal
+
+    def attach_again(self, terminal: Terminal, term: str) -> None:
+        """The next client in this terminal, which is now of this kind: it has the same name."""
+        self.tmux("detach-client", "-t", os.ttyname(terminal.theirs))
+        terminal.run(self._attach, {**self.environment, "TERM": term})
+        self._attached(term)
+        terminal.read_until(b"[main]")
+
+    @property
+    def _attach(self) -> list[str]:
+        return [self.tmux_program, "-u", "-L", "world", "attach", "-t", "main"]
+
+    def _attached(self, term: str) -> None:
+        self.wait(lambda: term in self.tmux("list-clients", "-F", "#{client_termname}"))
 
 
 def apart(one: Any, other: Any) -> int:
