@@ -128,14 +128,19 @@ def free_backends(connection: sqlite3.Connection, backends: Mapping[str, str]) -
     ]
 
 
+def claim_query(backends: int) -> str:
+    """What finds the next job of so many backends; its values are these, and the time."""
+    return _NEXT.format(backends=", ".join(["(?)"] * backends))
+
+
 def next_job(
     connection: sqlite3.Connection, backends: Collection[str], now: float
 ) -> sqlite3.Row | None:
     """The job that one of these backends should do now."""
     if not backends:
         return None
-    query = _NEXT.format(backends=", ".join(["(?)"] * len(backends)))
-    row: sqlite3.Row | None = connection.execute(query, (*backends, now)).fetchone()
+    found = connection.execute(claim_query(len(backends)), (*backends, now))
+    row: sqlite3.Row | None = found.fetchone()
     return row
 
 
