@@ -73,10 +73,11 @@ class JobError(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A job as it is now. Times are ISO 8601 in UTC, by the database's clock.
+    """A job as it is now. Times are by the database's clock: `2026-05-08T12:00:00.000+00:00`.
 
     A `queued` one with `run_at` in the future waits for that; `attempt` counts claims that were
-    not given back, `crashes` those that were never heard of again. `errors`: the latest last.
+    not given back, `crashes` those that were never heard of again. `started_at` is that of the
+    first attempt, `errors` the latest last.
     """
 
     id: str

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from imagen_core.queueing import KEPT_ERRORS, LEASE_EXPIRED, Queue, longest_backoff
 from imagen_core.testing.queue_claims import DEADLINE, LEASE, Claim, Elapse
 from imagen_core.testing.queue_listing import Listing
@@ -64,6 +66,7 @@ class QueueConformance(Listing):
         elapse(longest_backoff(1))
         new = self.taken(queue)
         assert (new.id, new.job.attempt, new.job.crashes) == (job_id, 2, 1)
+        assert new.job.started_at == old.job.started_at, "a job begins with its first attempt"
         assert self.beat(queue, old, checkpoint={"by": "old"}) == "lost"
         assert queue.complete(job_id, old.token, {"by": "old"}) == "lost"
         assert queue.fail(job_id, old.token, FAILURE, retry=False) == "lost"
@@ -126,6 +129,42 @@ class QueueConformance(Listing):
         assert queue.release(claim.id, claim.token) == "lost"
         assert self.beat(queue, claim) == "lost"
         assert self.job(queue, claim.id) == done, "a job that succeeded was changed"
+
+    def test_repeated_call_changes_nothing(self, queue: Queue, elapse: Elapse) -> None:
+        """Whatever was done is done: the same call again, since its answer was lost, is no harm.
+
+        To fix it: let what a call sets no longer fulfil its condition, a state or a token.
+        """
+        calls: dict[str, Callable[[Claim], object]] = {
+            "complete": lambda c: queue.complete(c.id, c.token, RESULT),
+            "fail, and retry": lambda c: queue.fail(c.id, c.token, FAILURE, retry=True),
+            "fail": lambda c: queue.fail(c.id, c.token, FAILURE, retry=False),
+            "release": lambda c: queue.release(c.id, c.token),
+            "cancel": lambda c: queue.cancel(c.id),
+            "heartbeat": lambda c: self.beat(queue, c, checkpoint={"a": 1}),
+        }
+        for name, call in calls.items():
+            self.put(queue, backend=name)
+            claim = self.taken(queue, {name: ""})
+            call(claim)
+            first = self.job(queue, claim.id)
+            elapse(1)
+            call(claim)
+            second = self.job(queue, claim.id)
+            if name == "heartbeat":
+                second = replace(second, lease_expires_at=first.lease_expires_at)
+            assert second == first, f"{name}, repeated, changes the job"
+
+    def test_people_may_repeat_themselves(self, queue: Queue, elapse: Elapse) -> None:
+        """Cancelling what is cancelled, and retrying what waits already, change nothing."""
+        for call in (queue.cancel, queue.retry):
+            job_id = self.put(queue)
+            queue.cancel(job_id)
+            call(job_id)
+            first = self.job(queue, job_id)
+            elapse(1)
+            call(job_id)
+            assert self.job(queue, job_id) == first, f"{call.__name__}, repeated, changes the job"
 
     def test_unknown_job_is_told_as_such(self, queue: Queue) -> None:
         """Of a job that is not there everything says so, and nothing raises."""
