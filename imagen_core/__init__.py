@@ -43,6 +43,16 @@ _HOMES = {
         "Instance",
         "Store",
     ),
+    "imagen_core.queueing": (
+        "Enqueued",
+        "Job",
+        "JobError",
+        "Load",
+        "NewJob",
+        "Offer",
+        "Queue",
+        "longest_backoff",
+    ),
     "imagen_core.specs": (
         "BackendSpec",
         "CallerSpec",
@@ -117,6 +127,16 @@ if TYPE_CHECKING:
         Context as Context,
         Instance as Instance,
         Store as Store,
+    )
+    from imagen_core.queueing import (
+        Enqueued as Enqueued,
+        Job as Job,
+        JobError as JobError,
+        Load as Load,
+        NewJob as NewJob,
+        Offer as Offer,
+        Queue as Queue,
+        longest_backoff as longest_backoff,
     )
     from imagen_core.resolve import check_param as check_param
     from imagen_core.sidecar import document as document

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from imagen_core.database import Database
     from imagen_core.protocols import Context
+    from imagen_core.queueing import Queue
 
 SWITCH = Switch(
     key="ledger",
@@ -149,6 +150,12 @@ class Ledger:
         except DatabaseError as error:
             return Status(ok=False, text=str(error))
         return Status(ok=True, text=str(self.path))
+
+    def queue(self) -> Queue:
+        """The jobs of this machine, in a file of their own."""
+        from imagen_core.jobs import SqliteQueue
+
+        return SqliteQueue(self.path.parent)
 
     def close(self) -> None:
         """Give the file back."""

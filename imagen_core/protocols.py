@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from imagen_core.files import Target
     from imagen_core.pipeline import Pipeline
+    from imagen_core.queueing import Queue
     from imagen_core.usage import Spent
 
 T = TypeVar("T")
@@ -79,6 +80,10 @@ class Store(Protocol):
 
     def spent(self, since: str, *, everything: bool) -> Iterable[Spent] | None:  # noqa: ARG002
         """The same in groups, for a store that can sum up sooner than it gives its rows."""
+        return None
+
+    def queue(self) -> Queue | None:
+        """The jobs that it holds, if it can hold any; whoever asks closes it."""
         return None
 
     def status(self) -> Status:

@@ -19,7 +19,7 @@ ROOT = PACKAGE.parent
 LAYERS = (
     ("errors",),
     ("types",),
-    ("specs", "protocols"),
+    ("specs", "queueing", "protocols"),
     (
         "hookspecs",
         "yaml_file",
@@ -39,7 +39,10 @@ LAYERS = (
         "thumbnail",
         "unifont",
     ),
-    ("ledger", "jobs", "sidecar", "comparison", "report", "mock", "sheet", "sheet_plan", "usage"),
+    (
+        *("ledger", "jobs", "job_rows", "sidecar", "comparison", "report"),
+        *("mock", "sheet", "sheet_plan", "usage"),
+    ),
     (
         "plugins",
         "discovery",

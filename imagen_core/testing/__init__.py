@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 _HOME = {
     "BackendConformance": "imagen_core.testing.backend",
     "FailingServer": "imagen_core.testing.server",
+    "QueueConformance": "imagen_core.testing.queue",
     "Received": "imagen_core.testing.web",
     "Reply": "imagen_core.testing.web",
     "Result": "imagen_core.testing.plugin",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from imagen_core.testing.conformance import isolated_app as isolated_app
     from imagen_core.testing.fixtures import events as events, images as images, png as png
     from imagen_core.testing.plugin import Result as Result
+    from imagen_core.testing.queue import QueueConformance as QueueConformance
     from imagen_core.testing.server import FailingServer as FailingServer
     from imagen_core.testing.serving import serve as serve
     from imagen_core.testing.step import StepConformance as StepConformance
