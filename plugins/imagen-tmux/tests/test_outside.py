@@ -169,6 +169,28 @@ def test_nobody_who_reads_is_no_crash(quarters: Callable[..., str]) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("words", ["{0}", "--protocol kitty {0} {0}", "--version"])
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+def test_what_can_not_be_written_is_no_success(
+    where: str, words: str, quarters: Callable[..., str]
+) -> None:
+    line = f"{VIEWER} {words.format(quarters())} {where}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    problem = "tmux-img: cannot print the picture: " * (words != "--version")
+    assert done.stderr.startswith(problem)
+    assert done.stderr.count("\n") == bool(problem)
+
+
+def test_a_complaint_that_nobody_takes_costs_no_picture(quarters: Callable[..., str]) -> None:
+    line = f"{VIEWER} --protocol blocks /none.png {quarters()} 2>&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "▀" in done.stdout
+
+
 def test_what_can_not_be_shown_is_told_and_the_others_are_shown(
     quarters: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, NoReturn
 
 from imagen_tmux.viewer.arguments import Arguments, Misuse, parse
 from imagen_tmux.viewer.caption import printable
+from imagen_tmux.viewer.telling import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+STANDARD_ERROR = 2
+
 
 def run() -> NoReturn:
     """The console script. Everything is written at once, so nothing has to be taken apart."""
+    _fill_descriptors()
     os._exit(main())
 
 
@@ -26,11 +30,10 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(sys.argv[1:] if words is None else words, os.environ)
     except Misuse as error:
-        _tell(2, f"tmux-img: error: {printable(str(error))}\n  hint: {printable(error.hint)}\n")
+        tell(2, f"tmux-img: error: {printable(str(error))}\n  hint: {printable(error.hint)}\n")
         return 2
     if arguments.told:
-        _tell(1, arguments.told)
-        return 0
+        return 0 if tell(1, arguments.told) else 1
     return _show(arguments)
 
 
@@ -40,18 +43,21 @@ def _show(arguments: Arguments) -> int:
 
         return print_pictures(arguments)
     if not (os.isatty(0) and os.isatty(1)):
-        _tell(2, "tmux-img: error: --hold needs a terminal\n  hint: leave --hold out\n")
+        tell(2, "tmux-img: error: --hold needs a terminal\n  hint: leave --hold out\n")
         return 2
     from imagen_tmux.viewer.hold import hold
 
     return hold(arguments)
 
 
-def _tell(descriptor: int, text: str) -> None:
-    try:
-        os.write(descriptor, text.encode("utf-8", "backslashreplace"))
-    except OSError:
-        return  # nobody listens
+def _fill_descriptors() -> None:
+    """No file that is opened takes the place of a closed standard stream.
+
+    What stands there can't be written to, so that nothing counts as printed.
+    """
+    while (opened := os.open(os.devnull, os.O_RDONLY)) <= STANDARD_ERROR:
+        pass
+    os.close(opened)
 
 
 __all__ = ["main", "run"]
