@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from imagen_tmux.question import Question
+from imagen_tmux.question import LONGEST, Question
 from imagen_tmux.viewer.caption import cut, width
 
 
@@ -22,6 +22,19 @@ def test_how_it_ended_and_what_it_said_is_told() -> None:
     answer = Question(["sh", "-c", "echo out; echo err >&2; exit 3"], os.environ).answer(30)
 
     assert answer == (3, "out\n", "err\n")
+
+
+def test_of_an_endless_answer_the_beginning_is_kept() -> None:
+    begun = time.monotonic()
+    many = "head -c 30000000 /dev/zero | tr '\\0' x"
+
+    answer = Question(["sh", "-c", many], os.environ).answer(30)
+
+    assert answer is not None
+    assert answer.out == "x" * LONGEST
+    assert time.monotonic() - begun < 10
+    assert Question(["sh", "-c", "exec yes"], os.environ).answer(0.3) is None
+    assert time.monotonic() - begun < 15
 
 
 def test_marks_without_a_width_are_cut_too() -> None:
