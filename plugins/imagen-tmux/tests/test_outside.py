@@ -250,14 +250,27 @@ def test_misuse_is_told_with_what_to_type(words: list[str], error: str, hint: st
     assert done.stderr == f"tmux-img: error: {error}\n  hint: {hint}\n"
 
 
-def test_a_bad_variable_is_told_by_its_name() -> None:
-    environment = {**os.environ, "TMUX_IMG_PROTOCOL": "png"}
+def test_a_bad_variable_is_told_and_costs_no_picture(quarters: Callable[..., str]) -> None:
+    environment = {**os.environ, "TMUX_IMG_PROTOCOL": "png\x1b[31m"}
     done = subprocess.run(
-        [VIEWER, "x"], env=environment, capture_output=True, text=True, check=False
+        [VIEWER, quarters()], env=environment, capture_output=True, text=True, check=True
     )
 
-    assert done.returncode == 2
-    assert "$TMUX_IMG_PROTOCOL: there is no protocol 'png'" in done.stderr
+    told = "tmux-img: $TMUX_IMG_PROTOCOL: there is no protocol 'png [31m'; taking auto\n"
+    assert done.stderr == told
+    assert "▀" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--protocol", "blocks"], ["--version"], ["--help"]])
+def test_a_bad_variable_does_not_matter_where_it_is_not_asked(
+    words: list[str], quarters: Callable[..., str]
+) -> None:
+    environment = {**os.environ, "TMUX_IMG_PROTOCOL": "png"}
+    done = subprocess.run(
+        [VIEWER, *words, quarters()], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h", "--version"])

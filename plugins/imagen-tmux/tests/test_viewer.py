@@ -400,6 +400,17 @@ def test_the_variable_says_what_the_flag_says(world: World, quarters: Callable[.
     assert str(world.blocks(window)[1][1].over).startswith("index")
 
 
+def test_a_bad_variable_of_the_environment_of_tmux_is_told_below_the_picture(
+    world: World, quarters: Callable[..., str]
+) -> None:
+    world.tmux("set-environment", "-g", "TMUX_IMG_PROTOCOL", "bogus")
+    window = world.open(*HOLD, quarters())
+
+    world.painted(window, "$TMUX_IMG_PROTOCOL: there is no protocol 'bogus'; taking auto")
+
+    assert corners(world.blocks(window)) == (RED, GREEN, BLUE, YELLOW)
+
+
 def test_a_list_of_paths_is_read(
     world: World, quarters: Callable[..., str], tmp_path: Path
 ) -> None:

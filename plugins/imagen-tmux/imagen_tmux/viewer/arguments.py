@@ -39,19 +39,23 @@ class Misuse(Exception):
 
 
 class Arguments(NamedTuple):
-    """What to show, and how; `told` is all there is to say, if it is not empty."""
+    """What to show, and how; `told` is all there is to say, if it is not empty.
+
+    `warning`: what was wrong, and did not matter.
+    """
 
     paths: tuple[str, ...] = ()
     hold: bool = False
     protocol: str = "auto"
     told: str = ""
+    warning: str = ""
 
 
 def parse(words: Sequence[str], environment: Mapping[str, str]) -> Arguments:
     """The arguments that these words come to; the flag is stronger than the variable."""
     paths: list[str] = []
     hold = False
-    protocol = _protocol(environment.get(VARIABLE) or "auto", f"${VARIABLE}")
+    protocol = ""
     left = iter(words)
     for word in left:
         name, equals, value = word.partition("=")
@@ -73,7 +77,14 @@ def parse(words: Sequence[str], environment: Mapping[str, str]) -> Arguments:
             paths.append(word)
     if not paths:
         raise Misuse("no picture is named", "tmux-img picture.png")
-    return Arguments(tuple(paths), hold, protocol)
+    warning = ""
+    if not protocol:
+        protocol = environment.get(VARIABLE) or "auto"
+        if protocol not in PROTOCOLS:
+            # It may come from somewhere far away, as the environment of tmux; a picture is better.
+            warning = f"${VARIABLE}: there is no protocol '{protocol}'; taking auto"
+            protocol = "auto"
+    return Arguments(tuple(paths), hold, protocol, warning=warning)
 
 
 def _next(left: Iterator[str], name: str) -> str:

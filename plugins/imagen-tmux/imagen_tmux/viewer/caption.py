@@ -7,7 +7,7 @@ from typing import Any
 
 LONGEST = 4_000_000
 """Bytes of a sidecar that are read; a larger file is none."""
-DIM, RESET = "\x1b[2m", "\x1b[0m"
+BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 MINUTE_MS = 60_000
 MARKS = 8
 """So many characters a column, on average."""

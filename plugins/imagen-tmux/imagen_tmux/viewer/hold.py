@@ -6,7 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from imagen_tmux.viewer.caption import DIM, RESET, caption, cut, printable, width
+from imagen_tmux.viewer.caption import BOLD, DIM, RESET, caption, cut, printable, width
 from imagen_tmux.viewer.detect import Found, Probe
 from imagen_tmux.viewer.drawing import draw
 from imagen_tmux.viewer.painting import Painting
@@ -61,6 +61,7 @@ class _Viewer:
         self._screen = screen
         self._paths = arguments.paths
         self._protocol = arguments.protocol
+        self._warning = [printable(arguments.warning)] if arguments.warning else []
         self._at = 0
         self._found = Found("blocks")
         self._painting = Painting(0, 0)
@@ -113,7 +114,7 @@ class _Viewer:
 
     def _draw(self) -> None:
         room = canvas(os.environ)
-        rows = CAPTION_ROWS if room.rows >= LEAST_ROWS else 0
+        rows = CAPTION_ROWS + len(self._warning) if room.rows >= LEAST_ROWS else 0
         upper = room._replace(rows=room.rows - rows)
         probe = Probe(self._protocol, os.environ, replies=True)
         path = self._paths[self._at]
@@ -127,9 +128,10 @@ class _Viewer:
 
     def _caption(self, path: str, picture: Picture, room: Canvas) -> str:
         number = self._at + 1, len(self._paths)
-        lines = [cut(line, room.columns) for line in caption(path, picture.size, number)]
-        styles = "", DIM
-        first = room.rows - CAPTION_ROWS + 1
+        said = [*self._warning, *caption(path, picture.size, number)]
+        lines = [cut(line, room.columns) for line in said]
+        styles = *[BOLD for _ in self._warning], "", DIM
+        first = room.rows - len(lines) + 1
         placed = (
             f"{_at(first + index, 1 + (room.columns - width(line)) // 2)}{style}{line}{RESET}"
             for index, (line, style) in enumerate(zip(lines, styles, strict=True))

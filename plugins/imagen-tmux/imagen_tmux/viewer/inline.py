@@ -25,6 +25,8 @@ BELOW = 3
 
 def print_pictures(arguments: Arguments) -> int:
     """Print them; the exit code is 1 if one of them could not be shown."""
+    if arguments.warning:
+        tell(2, f"tmux-img: {printable(arguments.warning)}\n")
     with screen.ending():
         try:
             return _print_pictures(arguments)
