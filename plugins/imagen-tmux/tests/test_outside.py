@@ -292,6 +292,27 @@ def test_a_key_ends_it_and_the_terminal_is_as_before(quarters: Callable[..., str
         assert terminal.attributes_are_as_before()
 
 
+@pytest.mark.parametrize("module", ["hold", "picture", "screen"])
+def test_an_interrupt_while_it_begins_ends_it_quietly(
+    module: str, quarters: Callable[..., str]
+) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == 'imagen_tmux.viewer.{module}':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from imagen_tmux.viewer import run\n"
+        "run()\n"
+    )
+    command = [sys.executable, "-c", code, "--hold", quarters()]
+    with Terminal(command, dict(os.environ)) as terminal:
+        assert terminal.wait() == -signal.SIGINT
+        assert terminal.written == b""
+        assert terminal.attributes_are_as_before()
+
+
 @pytest.mark.parametrize("number", ENDING, ids=lambda n: n.name)
 @pytest.mark.parametrize("replies", [PLAIN, KITTY], ids=["blocks", "kitty"])
 def test_a_signal_ends_it_and_the_terminal_is_as_before(

@@ -6,6 +6,7 @@ Nothing here imports imagen_core, msgspec or argparse: the first paint is to com
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,6 +22,9 @@ STANDARD_ERROR = 2
 
 def run() -> NoReturn:
     """The console script. Everything is written at once, so nothing has to be taken apart."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Ctrl-C ends it quietly also before there is something to give back, and after that.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _fill_descriptors()
     os._exit(main())
 
