@@ -123,7 +123,9 @@ class _Viewer:
         self._screen.unread(probe.typed)
         before = self._painting.after
         self._painting, problem = draw(picture, upper, self._found)
-        shown = _message(path, problem, upper) if problem else _placed(self._painting, upper)
+        # The caption has the name of the file.
+        told = [problem] if rows else [printable(path), problem]
+        shown = _message(told, upper) if problem else _placed(self._painting, upper)
         write(f"{before}\x1b[0m\x1b[2J{shown}{self._caption(path, picture, room) if rows else ''}")
 
     def _caption(self, path: str, picture: Picture, room: Canvas) -> str:
@@ -152,9 +154,9 @@ def _placed(painting: Painting, room: Canvas) -> str:
     return f"{painting.before}{''.join(lines)}{image}"
 
 
-def _message(path: str, problem: str, room: Canvas) -> str:
+def _message(told: list[str], room: Canvas) -> str:
     """What is wrong, in the middle of the room where the picture would be."""
-    lines = [cut(line, room.columns) for line in (printable(path), problem)]
+    lines = [cut(line, room.columns) for line in told]
     top = max((room.rows - len(lines)) // 2 + 1, 1)
     placed = (
         f"{_at(top + index, max(1, 1 + (room.columns - width(line)) // 2))}{line}"
