@@ -212,6 +212,7 @@ def test_what_can_not_be_shown_is_told_and_the_others_are_shown(
     [
         ([], "no picture is named", "tmux-img picture.png"),
         (["--holdd", "x"], "there is no option '--holdd'", "a path that begins so goes behind --"),
+        (["--hold=1", "x"], "--hold takes no value", "leave '=1' out"),
         (["--protocol"], "--protocol needs a value", "tmux-img --help shows what it takes"),
         (
             ["--protocol", "jpeg", "x"],

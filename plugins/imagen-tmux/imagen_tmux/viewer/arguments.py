@@ -9,6 +9,7 @@ from typing import NamedTuple
 from imagen_tmux import __version__
 
 PROTOCOLS = ("auto", "kitty", "sixel", "blocks", "blocks-256")
+WITHOUT_VALUE = ("-h", "--help", "--version", "--hold")
 VARIABLE = "TMUX_IMG_PROTOCOL"
 HELP = """\
 Usage: tmux-img [--hold] [--protocol PROTOCOL] PATH...
@@ -71,6 +72,8 @@ def parse(words: Sequence[str], environment: Mapping[str, str]) -> Arguments:
             protocol = _protocol(value if equals else _next(left, name), name)
         elif name == "--list":
             paths += _listed(value if equals else _next(left, name))
+        elif name in WITHOUT_VALUE and equals:
+            raise Misuse(f"{name} takes no value", f"leave '={value}' out")
         elif word.startswith("-") and word != "-":
             raise Misuse(f"there is no option '{name}'", "a path that begins so goes behind --")
         else:
