@@ -293,7 +293,7 @@ def test_a_key_ends_it_and_the_terminal_is_as_before(quarters: Callable[..., str
         assert terminal.attributes_are_as_before()
 
 
-@pytest.mark.parametrize("module", ["hold", "picture", "screen"])
+@pytest.mark.parametrize("module", ["arguments", "caption", "hold", "picture", "screen"])
 def test_an_interrupt_while_it_begins_ends_it_quietly(
     module: str, quarters: Callable[..., str]
 ) -> None:

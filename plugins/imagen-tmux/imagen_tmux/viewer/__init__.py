@@ -6,31 +6,39 @@ Nothing here imports imagen_core, msgspec or argparse: the first paint is to com
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
 
-from imagen_tmux.viewer.arguments import Arguments, Misuse, parse
-from imagen_tmux.viewer.caption import printable
-from imagen_tmux.viewer.telling import tell
-
+TYPE_CHECKING = False  # typing is imported where an interrupt is waited for already
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
+
+    from imagen_tmux.viewer.arguments import Arguments
 
 STANDARD_ERROR = 2
+INTERRUPTED = 130
 
 
 def run() -> NoReturn:
     """The console script. Everything is written at once, so nothing has to be taken apart."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Ctrl-C ends it quietly also before there is something to give back, and after that.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        import signal
+
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # Ctrl-C ends it quietly also before there is something to give back, and after that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
     _fill_descriptors()
     os._exit(main())
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run it; the exit code is 0, 1 if a picture could not be shown, 2 if it was misused."""
+    from imagen_tmux.viewer.arguments import Misuse, parse
+    from imagen_tmux.viewer.caption import printable
+    from imagen_tmux.viewer.telling import tell
+
     try:
         arguments = parse(sys.argv[1:] if words is None else words, os.environ)
     except Misuse as error:
@@ -47,6 +55,8 @@ def _show(arguments: Arguments) -> int:
 
         return print_pictures(arguments)
     if not (os.isatty(0) and os.isatty(1)):
+        from imagen_tmux.viewer.telling import tell
+
         tell(2, "tmux-img: error: --hold needs a terminal\n  hint: leave --hold out\n")
         return 2
     from imagen_tmux.viewer.hold import hold
