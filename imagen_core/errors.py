@@ -121,7 +121,8 @@ class Cancelled(ImagenError):
 def told(error: BaseException) -> str:
     """An error in one line: with its hint, or with its type if it is none of imagen's."""
     if isinstance(error, ImagenError):
-        return f"{error}; {error.hint}" if error.hint else str(error)
+        said = "; ".join(str(error).split("\n"))  # several problems of one configuration
+        return f"{said}; {error.hint}" if error.hint else said
     return f"{type(error).__name__}: {error}"
 
 

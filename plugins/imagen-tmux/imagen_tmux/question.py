@@ -15,6 +15,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 CHUNK = 65_536
+LONGEST = 1_000_000
+"""Bytes of what it says that are kept; nobody who answers sensibly says more."""
 PAUSE = 0.0002
 """Seconds after which it is looked for the end of a program that says nothing more, at first."""
 
@@ -54,17 +56,17 @@ class Question:
 
     def answer(self, seconds: float) -> Answer | None:
         """What it said; None if it took longer than that, and was ended."""
-        said = {self._out: b"", self._err: b""}
+        said = {self._out: bytearray(), self._err: bytearray()}
         reading = list(said)
         limit = time.monotonic() + seconds
         try:
             while reading:
                 ready = select.select(reading, [], [], max(limit - time.monotonic(), 0))[0]
-                if not ready:
+                if not ready or time.monotonic() > limit:
                     return None
                 for end in ready:
                     data = os.read(end, CHUNK)
-                    said[end] += data
+                    said[end] += data[: LONGEST - len(said[end])]
                     if not data:
                         reading.remove(end)
             status = self._status(limit)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from imagen_core import ImagenError
 from imagen_tmux.question import Question
+from imagen_tmux.viewer.caption import cut, printable
 
 PATIENCE = 2.0
 """Seconds for a server to answer, which takes it some milliseconds."""
@@ -23,8 +24,10 @@ CURRENT = "#{||:#{window_active},#{window_active_sessions}}"
 CLOSABLE = f"#{{&&:#{{!=:{CURRENT},1}},#{{==:#{{window_panes}},1}}}}"
 PANE = f"#{{pane_id}} {CLOSABLE} #{{{MARK}}}"
 NAME_LENGTH = 40
+MESSAGE_LENGTH = 200
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_PANE_ID = re.compile(r"%[0-9]{1,18}")
 _LAST = "{end}"
 """Behind the last window of the session a new one moves no other."""
 
@@ -78,7 +81,7 @@ class Server:
                 hint="look at the server with 'tmux info'; --no-preview leaves the preview out",
             )
         if answer.code:
-            raise _refused(answer.err.strip() or f"exit code {answer.code}")
+            raise _refused(_short(answer.err) or f"exit code {answer.code}")
         return answer.out
 
     def open(self, name: str, command: Sequence[str], variables: Mapping[str, str]) -> str:
@@ -99,12 +102,13 @@ class Server:
             *("set-option", "-p", "-t", last, MARK, mark, ";"),
             *("list-panes", "-s", "-t", last, "-F", PANE),
         )
-        if not found:
-            raise _refused("nothing, where the id of a pane should be")
-        pane, *rest = found.splitlines()
+        pane, *rest = found.split("\n")
+        if not _PANE_ID.fullmatch(pane):
+            said = f"'{_short(pane)}'" if pane.strip() else "nothing"
+            raise _refused(f"{said}, where the id of a pane should be")
         # Another imagen may tidy up at the same moment; the next one does what is left.
         with suppress(ImagenError):
-            self._tidy(pane, mark, [_pane(line) for line in rest])
+            self._tidy(pane, mark, [found for found in map(_pane, rest) if found])
         return pane
 
     def _tidy(self, new: str, mark: str, panes: Sequence[Pane]) -> None:
@@ -151,9 +155,15 @@ def _session(environment: Mapping[str, str]) -> str | None:
     return f"${number}" if number.isdecimal() else None
 
 
-def _pane(line: str) -> Pane:
-    pane, closable, mark = f"{line} ".split(" ")[:3]
-    return Pane(pane, closable == "1", mark)
+def _pane(line: str) -> Pane | None:
+    """What a line of the list says; None if it is none of it."""
+    pane, closable, mark = [*line.split(" "), "", ""][:3]
+    return Pane(pane, closable == "1", mark) if _PANE_ID.fullmatch(pane) else None
+
+
+def _short(said: str) -> str:
+    """In one line, as much as a message should have of it."""
+    return cut(printable(said[:MESSAGE_LENGTH]), MESSAGE_LENGTH - 1)
 
 
 def _refused(said: str) -> ImagenError:

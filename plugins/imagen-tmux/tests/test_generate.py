@@ -286,6 +286,18 @@ def test_a_configuration_is_checked(
     assert (code, "tmux.command: there is no 'no-such' in the PATH" in err) == (0, True)
 
 
+def test_several_problems_of_the_block_are_one_line(imagen: Any, tmp_path: Path) -> None:
+    file = tmp_path / "imagen.yaml"
+    file.write_text("default_backend: mock\ntmux: {command: [1, 2]}\n")
+
+    done = imagen("generate", "a cat", "--size", "8x8", "--preview", "--config", str(file))
+
+    [warning] = [line for line in done.err.splitlines() if "tmux.command" in line]
+    assert warning.startswith("imagen: preview: ")
+    assert "command[0]: expected str, got int; " in warning
+    assert "command[1]: expected str, got int" in warning
+
+
 def test_the_sample_of_the_configuration_validates(imagen: Any, tmp_path: Path) -> None:
     file = tmp_path / "imagen.yaml"
     sample = imagen("config", "init").out

@@ -169,6 +169,28 @@ def test_nobody_who_reads_is_no_crash(quarters: Callable[..., str]) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("words", ["{0}", "--protocol kitty {0} {0}", "--version"])
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+def test_what_can_not_be_written_is_no_success(
+    where: str, words: str, quarters: Callable[..., str]
+) -> None:
+    line = f"{VIEWER} {words.format(quarters())} {where}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    problem = "tmux-img: cannot print the picture: " * (words != "--version")
+    assert done.stderr.startswith(problem)
+    assert done.stderr.count("\n") == bool(problem)
+
+
+def test_a_complaint_that_nobody_takes_costs_no_picture(quarters: Callable[..., str]) -> None:
+    line = f"{VIEWER} --protocol blocks /none.png {quarters()} 2>&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "▀" in done.stdout
+
+
 def test_what_can_not_be_shown_is_told_and_the_others_are_shown(
     quarters: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -190,6 +212,7 @@ def test_what_can_not_be_shown_is_told_and_the_others_are_shown(
     [
         ([], "no picture is named", "tmux-img picture.png"),
         (["--holdd", "x"], "there is no option '--holdd'", "a path that begins so goes behind --"),
+        (["--hold=1", "x"], "--hold takes no value", "leave '=1' out"),
         (["--protocol"], "--protocol needs a value", "tmux-img --help shows what it takes"),
         (
             ["--protocol", "jpeg", "x"],
@@ -228,14 +251,27 @@ def test_misuse_is_told_with_what_to_type(words: list[str], error: str, hint: st
     assert done.stderr == f"tmux-img: error: {error}\n  hint: {hint}\n"
 
 
-def test_a_bad_variable_is_told_by_its_name() -> None:
-    environment = {**os.environ, "TMUX_IMG_PROTOCOL": "png"}
+def test_a_bad_variable_is_told_and_costs_no_picture(quarters: Callable[..., str]) -> None:
+    environment = {**os.environ, "TMUX_IMG_PROTOCOL": "png\x1b[31m"}
     done = subprocess.run(
-        [VIEWER, "x"], env=environment, capture_output=True, text=True, check=False
+        [VIEWER, quarters()], env=environment, capture_output=True, text=True, check=True
     )
 
-    assert done.returncode == 2
-    assert "$TMUX_IMG_PROTOCOL: there is no protocol 'png'" in done.stderr
+    told = "tmux-img: $TMUX_IMG_PROTOCOL: there is no protocol 'png [31m'; taking auto\n"
+    assert done.stderr == told
+    assert "▀" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--protocol", "blocks"], ["--version"], ["--help"]])
+def test_a_bad_variable_does_not_matter_where_it_is_not_asked(
+    words: list[str], quarters: Callable[..., str]
+) -> None:
+    environment = {**os.environ, "TMUX_IMG_PROTOCOL": "png"}
+    done = subprocess.run(
+        [VIEWER, *words, quarters()], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h", "--version"])
@@ -254,6 +290,27 @@ def test_a_key_ends_it_and_the_terminal_is_as_before(quarters: Callable[..., str
 
         assert terminal.wait() == 0
         assert terminal.written.endswith(LEFT)
+        assert terminal.attributes_are_as_before()
+
+
+@pytest.mark.parametrize("module", ["arguments", "caption", "hold", "picture", "screen"])
+def test_an_interrupt_while_it_begins_ends_it_quietly(
+    module: str, quarters: Callable[..., str]
+) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == 'imagen_tmux.viewer.{module}':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from imagen_tmux.viewer import run\n"
+        "run()\n"
+    )
+    command = [sys.executable, "-c", code, "--hold", quarters()]
+    with Terminal(command, dict(os.environ)) as terminal:
+        assert terminal.wait() == -signal.SIGINT
+        assert terminal.written == b""
         assert terminal.attributes_are_as_before()
 
 

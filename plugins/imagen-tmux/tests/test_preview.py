@@ -379,6 +379,33 @@ def test_a_tmux_that_says_nothing_is_told(
     assert message == "tmux says: nothing, where the id of a pane should be"
 
 
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo garbage", "'garbage'"),
+        ("echo; echo; echo x", "nothing"),
+        ("echo %", "'%'"),
+        ("printf 'a\\tb\\033[31m'", "'a b [31m'"),
+        ("head -c 3000000 /dev/zero | tr '\\0' x", f"'{'x' * 198}…'"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_told(
+    script: str, told: str, world: World, context: Callable[..., Any], tmp_path: Path
+) -> None:
+    message, _ = refused(finished("/x.png"), context(fake_tmux(world, tmp_path, script)))
+
+    assert message == f"tmux says: {told}, where the id of a pane should be"
+
+
+@pytest.mark.parametrize("line", ["garbage", "garbage 1 0a", "%x 1 0a", "%1", "", "a b c d"])
+def test_a_list_of_panes_that_makes_no_sense_closes_nothing(
+    line: str, world: World, context: Callable[..., Any], tmp_path: Path
+) -> None:
+    script = f"echo %7; for i in 1 2 3 4 5 6 7 8 9 10; do echo '{line}'; done"
+
+    assert list(show(finished("/x.png"), context(fake_tmux(world, tmp_path, script)))) == []
+
+
 def test_a_viewer_in_the_home_folder_is_found(
     world: World,
     recorder: Any,

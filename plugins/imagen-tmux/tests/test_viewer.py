@@ -365,7 +365,7 @@ def test_what_can_not_be_shown_is_told_in_the_window(
     window = world.open(*HOLD, path, good)
     shown = world.painted(window, told)
 
-    assert "bad.png" in shown
+    assert shown.count("bad.png") == 1
     world.tmux("send-keys", "-t", window, "n")
     world.painted(window, "good.png")
     assert corners(world.blocks(window)) == (RED, GREEN, BLUE, YELLOW)
@@ -398,6 +398,17 @@ def test_the_variable_says_what_the_flag_says(world: World, quarters: Callable[.
     world.painted(window, "quarters.png")
 
     assert str(world.blocks(window)[1][1].over).startswith("index")
+
+
+def test_a_bad_variable_of_the_environment_of_tmux_is_told_below_the_picture(
+    world: World, quarters: Callable[..., str]
+) -> None:
+    world.tmux("set-environment", "-g", "TMUX_IMG_PROTOCOL", "bogus")
+    window = world.open(*HOLD, quarters())
+
+    world.painted(window, "$TMUX_IMG_PROTOCOL: there is no protocol 'bogus'; taking auto")
+
+    assert corners(world.blocks(window)) == (RED, GREEN, BLUE, YELLOW)
 
 
 def test_a_list_of_paths_is_read(

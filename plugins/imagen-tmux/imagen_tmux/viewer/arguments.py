@@ -9,6 +9,7 @@ from typing import NamedTuple
 from imagen_tmux import __version__
 
 PROTOCOLS = ("auto", "kitty", "sixel", "blocks", "blocks-256")
+WITHOUT_VALUE = ("-h", "--help", "--version", "--hold")
 VARIABLE = "TMUX_IMG_PROTOCOL"
 HELP = """\
 Usage: tmux-img [--hold] [--protocol PROTOCOL] PATH...
@@ -39,19 +40,23 @@ class Misuse(Exception):
 
 
 class Arguments(NamedTuple):
-    """What to show, and how; `told` is all there is to say, if it is not empty."""
+    """What to show, and how; `told` is all there is to say, if it is not empty.
+
+    `warning`: what was wrong, and did not matter.
+    """
 
     paths: tuple[str, ...] = ()
     hold: bool = False
     protocol: str = "auto"
     told: str = ""
+    warning: str = ""
 
 
 def parse(words: Sequence[str], environment: Mapping[str, str]) -> Arguments:
     """The arguments that these words come to; the flag is stronger than the variable."""
     paths: list[str] = []
     hold = False
-    protocol = _protocol(environment.get(VARIABLE) or "auto", f"${VARIABLE}")
+    protocol = ""
     left = iter(words)
     for word in left:
         name, equals, value = word.partition("=")
@@ -67,13 +72,22 @@ def parse(words: Sequence[str], environment: Mapping[str, str]) -> Arguments:
             protocol = _protocol(value if equals else _next(left, name), name)
         elif name == "--list":
             paths += _listed(value if equals else _next(left, name))
+        elif name in WITHOUT_VALUE and equals:
+            raise Misuse(f"{name} takes no value", f"leave '={value}' out")
         elif word.startswith("-") and word != "-":
             raise Misuse(f"there is no option '{name}'", "a path that begins so goes behind --")
         else:
             paths.append(word)
     if not paths:
         raise Misuse("no picture is named", "tmux-img picture.png")
-    return Arguments(tuple(paths), hold, protocol)
+    warning = ""
+    if not protocol:
+        protocol = environment.get(VARIABLE) or "auto"
+        if protocol not in PROTOCOLS:
+            # It may come from somewhere far away, as the environment of tmux; a picture is better.
+            warning = f"${VARIABLE}: there is no protocol '{protocol}'; taking auto"
+            protocol = "auto"
+    return Arguments(tuple(paths), hold, protocol, warning=warning)
 
 
 def _next(left: Iterator[str], name: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeGuard
 
 LONGEST = 4_000_000
 """Bytes of a sidecar that are read; a larger file is none."""
-DIM, RESET = "\x1b[2m", "\x1b[0m"
-MINUTE_MS = 60_000
+BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+TENTH_MS, SECOND_MS = 100, 1000
+MINUTE = 60
+TEXT_LENGTH = 10_000
+"""So much of a text is looked at: no terminal is as wide, even with marks on its letters."""
 MARKS = 8
 """So many characters a column, on average."""
 
@@ -22,7 +25,7 @@ def caption(path: str, size: tuple[int, int], number: tuple[int, int]) -> list[s
     facts = _read(f"{path}.json")
     prompt = _text(facts.get("prompt"))
     details = [_text(facts.get("backend"))]
-    if isinstance(seed := facts.get("seed"), int):
+    if _is_number(seed := facts.get("seed")):
         details.append(f"seed {seed}")
     details += [f"{size[0]}x{size[1]}" if all(size) else "", _duration(facts.get("latency_ms"))]
     details += [_moment(facts), printable(name) if prompt else ""]
@@ -82,15 +85,27 @@ def _read(file: str) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    return printable(value) if isinstance(value, str) else ""
+    return printable(value[:TEXT_LENGTH]) if isinstance(value, str) else ""
 
 
 def _duration(value: object) -> str:
-    if not isinstance(value, int) or value <= 0:
+    if not _is_number(value) or value <= 0:
         return ""
-    if value < MINUTE_MS:
-        return f"{value / 1000:.1f} s"
-    return f"{value // MINUTE_MS} min {value % MINUTE_MS // 1000} s"
+    tenths = _rounded(value, TENTH_MS)
+    if tenths < MINUTE * 10:
+        return f"{tenths / 10:.1f} s"
+    minutes, seconds = divmod(_rounded(value, SECOND_MS), MINUTE)
+    return f"{minutes} min {seconds} s"
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number; for Python `true` is one, too."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _rounded(value: int, unit: int) -> int:
+    """In whole units; a float would not hold every number that a file may have."""
+    return (value + unit // 2) // unit
 
 
 def _moment(facts: dict[str, Any]) -> str:

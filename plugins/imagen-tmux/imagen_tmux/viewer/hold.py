@@ -6,7 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from imagen_tmux.viewer.caption import DIM, RESET, caption, cut, printable, width
+from imagen_tmux.viewer.caption import BOLD, DIM, RESET, caption, cut, printable, width
 from imagen_tmux.viewer.detect import Found, Probe
 from imagen_tmux.viewer.drawing import draw
 from imagen_tmux.viewer.painting import Painting
@@ -61,6 +61,7 @@ class _Viewer:
         self._screen = screen
         self._paths = arguments.paths
         self._protocol = arguments.protocol
+        self._warning = [printable(arguments.warning)] if arguments.warning else []
         self._at = 0
         self._found = Found("blocks")
         self._painting = Painting(0, 0)
@@ -113,7 +114,7 @@ class _Viewer:
 
     def _draw(self) -> None:
         room = canvas(os.environ)
-        rows = CAPTION_ROWS if room.rows >= LEAST_ROWS else 0
+        rows = CAPTION_ROWS + len(self._warning) if room.rows >= LEAST_ROWS else 0
         upper = room._replace(rows=room.rows - rows)
         probe = Probe(self._protocol, os.environ, replies=True)
         path = self._paths[self._at]
@@ -122,14 +123,17 @@ class _Viewer:
         self._screen.unread(probe.typed)
         before = self._painting.after
         self._painting, problem = draw(picture, upper, self._found)
-        shown = _message(path, problem, upper) if problem else _placed(self._painting, upper)
+        # The caption has the name of the file.
+        told = [problem] if rows else [printable(path), problem]
+        shown = _message(told, upper) if problem else _placed(self._painting, upper)
         write(f"{before}\x1b[0m\x1b[2J{shown}{self._caption(path, picture, room) if rows else ''}")
 
     def _caption(self, path: str, picture: Picture, room: Canvas) -> str:
         number = self._at + 1, len(self._paths)
-        lines = [cut(line, room.columns) for line in caption(path, picture.size, number)]
-        styles = "", DIM
-        first = room.rows - CAPTION_ROWS + 1
+        said = [*self._warning, *caption(path, picture.size, number)]
+        lines = [cut(line, room.columns) for line in said]
+        styles = *[BOLD for _ in self._warning], "", DIM
+        first = room.rows - len(lines) + 1
         placed = (
             f"{_at(first + index, 1 + (room.columns - width(line)) // 2)}{style}{line}{RESET}"
             for index, (line, style) in enumerate(zip(lines, styles, strict=True))
@@ -150,9 +154,9 @@ def _placed(painting: Painting, room: Canvas) -> str:
     return f"{painting.before}{''.join(lines)}{image}"
 
 
-def _message(path: str, problem: str, room: Canvas) -> str:
+def _message(told: list[str], room: Canvas) -> str:
     """What is wrong, in the middle of the room where the picture would be."""
-    lines = [cut(line, room.columns) for line in (printable(path), problem)]
+    lines = [cut(line, room.columns) for line in told]
     top = max((room.rows - len(lines)) // 2 + 1, 1)
     placed = (
         f"{_at(top + index, max(1, 1 + (room.columns - width(line)) // 2))}{line}"

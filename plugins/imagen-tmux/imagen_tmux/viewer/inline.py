@@ -11,6 +11,7 @@ from imagen_tmux.viewer.caption import DIM, RESET, caption, cut, printable
 from imagen_tmux.viewer.detect import Probe, can_reply
 from imagen_tmux.viewer.drawing import draw
 from imagen_tmux.viewer.picture import load
+from imagen_tmux.viewer.telling import tell
 
 if TYPE_CHECKING:
     from imagen_tmux.viewer.arguments import Arguments
@@ -24,6 +25,8 @@ BELOW = 3
 
 def print_pictures(arguments: Arguments) -> int:
     """Print them; the exit code is 1 if one of them could not be shown."""
+    if arguments.warning:
+        tell(2, f"tmux-img: {printable(arguments.warning)}\n")
     with screen.ending():
         try:
             return _print_pictures(arguments)
@@ -41,12 +44,18 @@ def _print_pictures(arguments: Arguments) -> int:
         picture = load(path, room.pixels) if index else first
         drawn = draw(picture, room, found)
         if drawn.problem:
-            _complain(path, drawn.problem)
+            tell(2, f"tmux-img: {printable(path)}: {drawn.problem}\n")
             code = 1
             continue
         about = caption(path, picture.size, (index + 1, len(arguments.paths)))
         lines = [f"{DIM}{cut(line, room.columns)}{RESET}" for line in about if line]
-        screen.write(_placed(drawn.painting) + "\n".join([*lines, ""]))
+        try:
+            screen.send(_placed(drawn.painting) + "\n".join([*lines, ""]))
+        except BrokenPipeError:
+            return 1  # nobody reads it any more, and needs to be told
+        except OSError as error:
+            tell(2, f"tmux-img: cannot print the picture: {error.strerror}\n")
+            return 1
     return code
 
 
@@ -68,8 +77,3 @@ def _placed(painting: Painting) -> str:
     down = "\n" * painting.rows
     up = f"\x1b[{painting.rows}A"
     return f"{down}{up}\x1b7{painting.image}\x1b8\x1b[{painting.rows}B\r"
-
-
-def _complain(path: str, problem: str) -> None:
-    text = f"tmux-img: {printable(path)}: {problem}\n"
-    os.write(2, text.encode("utf-8", "backslashreplace"))

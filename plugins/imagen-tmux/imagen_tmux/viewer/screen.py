@@ -79,10 +79,15 @@ def write(text: str, patience: float | None = None) -> None:
 
     `patience`: seconds until a terminal that takes nothing is given up.
     """
-    data = memoryview(text.encode("utf-8", "replace"))
     with suppress(OSError):
-        while data and (patience is None or select.select([], [OUT], [], patience)[1]):
-            data = data[os.write(OUT, data) :]
+        send(text, patience)
+
+
+def send(text: str, patience: float | None = None) -> None:
+    """Like `write`, with an OSError if it can't be written."""
+    data = memoryview(text.encode("utf-8", "replace"))
+    while data and (patience is None or select.select([], [OUT], [], patience)[1]):
+        data = data[os.write(OUT, data) :]
 
 
 @contextmanager
