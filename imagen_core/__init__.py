@@ -32,6 +32,7 @@ _HOMES = {
     "imagen_core.config": ("Secret",),
     "imagen_core.files": ("expand_home", "sidecar_path", "write_atomically"),
     "imagen_core.header": ("image_header",),
+    "imagen_core.ledger": ("is_billed", "usage_row"),
     "imagen_core.png": ("png_texts",),
     "imagen_core.sidecar": ("document",),
     "imagen_core.sound": ("damage", "is_black"),
@@ -85,7 +86,7 @@ _HOMES = {
         "Status",
         "UsageRow",
     ),
-    "imagen_core.usage": ("Spent",),
+    "imagen_core.usage": ("Spent", "iso_week"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
     )
     from imagen_core.header import image_header as image_header
     from imagen_core.hookspecs import hookimpl as hookimpl
+    from imagen_core.ledger import is_billed as is_billed, usage_row as usage_row
     from imagen_core.png import png_texts as png_texts
     from imagen_core.protocols import (
         App as App,
@@ -173,7 +175,7 @@ if TYPE_CHECKING:
         Status as Status,
         UsageRow as UsageRow,
     )
-    from imagen_core.usage import Spent as Spent
+    from imagen_core.usage import Spent as Spent, iso_week as iso_week
 
 
 def __getattr__(name: str) -> object:

@@ -26,7 +26,7 @@ from imagen_supabase.cloud import STEP, Sent, send
 from imagen_supabase.pictures import Picture, PictureError, of_run, read_sidecar
 from imagen_supabase.problems import RefusedRowError, SetUpError, StrangeError
 from imagen_supabase.tables import IMAGES, USAGE
-from imagen_supabase.usage import is_billed, row as usage_row
+from imagen_supabase.usage import is_accounted, row as usage_row
 
 if TYPE_CHECKING:
     from imagen_core import Context, Run
@@ -175,7 +175,7 @@ def remember(context: Context, project: Project, picture: Picture, place: str) -
 
 def missing_usage(context: Context, project: Project) -> list[dict[str, object]]:
     """The rows of what was spent here that the project does not have."""
-    rows = {run.id: usage_row(run) for run in context.ledger.runs() if is_billed(run)}
+    rows = {run.id: usage_row(run) for run in context.ledger.runs() if is_accounted(run)}
     if not rows:
         return []
     since = min(str(row["created_at"]) for row in rows.values())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from imagen_core import CredentialsError, Spent, Status, UsageRow
+import msgspec
+
+from imagen_core import CredentialsError, Spent, Status, UsageRow, is_billed, iso_week, usage_row
 from imagen_supabase.config import KEY, URL, credentials
 from imagen_supabase.pictures import storable
 from imagen_supabase.tables import DAILY, USAGE
@@ -23,7 +24,7 @@ COLUMNS = "id,created_at,backend,model,seed,latency_ms,cost_usd_estimate,caller"
 
 def record(done: Done, context: Context) -> tuple[()]:
     """A row for each Run that was paid for, or may have been."""
-    if credentials(context) and (rows := [row(run) for run in done.runs if is_billed(run)]):
+    if credentials(context) and (rows := [row(run) for run in done.runs if is_accounted(run)]):
         _project(context).insert(USAGE, rows)
     return ()
 
@@ -35,27 +36,17 @@ def _project(context: Context) -> Project:
     return context.once(connect)
 
 
-def is_billed(run: Run) -> bool:
+def is_accounted(run: Run) -> bool:
     """Whether it cost something, or nobody knows; a failed one if it has begun elsewhere."""
-    costs = run.cost is None or run.cost.usd > 0
-    return costs and bool(run.failure is None or run.outputs or run.remote_id)
+    return is_billed(run) and bool(run.failure is None or run.outputs or run.remote_id)
 
 
 def row(run: Run) -> dict[str, Any]:
     """The row of mai.imagen_usage; the prompt stays here."""
-    return storable(
-        {
-            "id": run.id,
-            "created_at": run.started_at,
-            "backend": run.request.backend,
-            "model": run.model,
-            "seed": run.outputs[0].seed if run.outputs else run.request.seed,
-            "prompt_hash": sha256(run.request.typed_prompt.encode()).hexdigest(),
-            "latency_ms": run.latency_ms,
-            "cost_usd_estimate": run.cost.usd if run.cost else None,
-            "caller": run.caller,
-        }
-    )
+    about = msgspec.structs.asdict(usage_row(run))
+    del about["failure"]
+    prompt_hash = sha256(run.request.typed_prompt.encode()).hexdigest()
+    return storable({**about, "prompt_hash": prompt_hash})
 
 
 class UsageStore:
@@ -76,9 +67,8 @@ class UsageStore:
         conditions = {"day": f"gte.{since}"} if since else {}
         project = _project(self._context)
         for found in project.select(DAILY, "*", order="day,backend,model,caller", **conditions):
-            year, week, _ = date.fromisoformat(found.pop("day")).isocalendar()
-            cost = Decimal(str(found.pop("cost_usd")))
-            yield Spent(**found, week=f"{year}-W{week:02}", cost_usd=cost)
+            week = iso_week(f"{found.pop('day')}T00:00:00Z")
+            yield Spent(**{**found, "cost_usd": Decimal(str(found["cost_usd"]))}, week=week)
 
     def status(self) -> Status:
         """Whether there are credentials; no network."""
