@@ -66,6 +66,13 @@ MIGRATIONS = (
     create table owners (
         owner text primary key,
         served_at real not null
+    );
+    create table images (
+        owner text not null,
+        sha256 text not null,
+        data blob not null,
+        put_at real not null,
+        primary key (owner, sha256)
     )
     """,
 )

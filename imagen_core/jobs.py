@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from imagen_core.database import Database, DatabaseError
 from imagen_core.errors import UsageError
+from imagen_core.files import digest
 from imagen_core.job_rows import (
     MIGRATIONS,
     encoded,
@@ -21,6 +22,7 @@ from imagen_core.job_rows import (
 )
 from imagen_core.queueing import (
     DAY,
+    IMAGE_SECONDS,
     OFFER_SECONDS,
     Beat,
     Completion,
@@ -62,6 +64,8 @@ class SqliteQueue(Queue):
     Each change is one transaction that holds the write lock from its beginning, and its time is
     taken when it has the lock. `clock` and `backoff` are for tests.
     """
+
+    pace = 1.0
 
     def __init__(
         self,
@@ -279,6 +283,7 @@ class SqliteQueue(Queue):
         with self._change() as (connection, now):
             connection.execute("delete from offers where seen_at < ?", (now - OFFER_SECONDS,))
             connection.execute("delete from owners where served_at < ?", (now - OFFER_SECONDS,))
+            connection.execute("delete from images where put_at < ?", (now - IMAGE_SECONDS,))
             return connection.execute(
                 "delete from jobs where seq in (select seq from jobs where "
                 "(state = 'succeeded' and finished_at < ?) or "
@@ -306,6 +311,23 @@ class SqliteQueue(Queue):
         """What workers serve."""
         rows = self.database.rows("select * from offers order by backend, resource")
         return tuple(map(offer_of, rows))
+
+    def put_image(self, data: bytes, *, owner: str) -> str:
+        """Keep an input image for jobs of this owner."""
+        sha256 = digest(data)
+        with self._change() as (connection, now):
+            connection.execute(
+                "insert into images values (?, ?, ?, ?) on conflict (owner, sha256) "
+                "do update set put_at = excluded.put_at",
+                (owner, sha256, data, now),
+            )
+        return sha256
+
+    def image(self, sha256: str, *, owner: str) -> bytes | None:
+        """An input image of this owner."""
+        query = "select data from images where owner = ? and sha256 = ?"
+        rows = self.database.rows(query, (owner, sha256))
+        return rows[0]["data"] if rows else None
 
     def status(self) -> Status:
         """Where it is, and whether it opens."""

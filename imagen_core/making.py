@@ -56,6 +56,7 @@ class Making:
         target: files.Target,
         *,
         caller: str | None,
+        owner: str,
         record: Record,
         rescue: Path,
         load: Callable[[Request], Request] = lambda request: request,
@@ -79,6 +80,7 @@ class Making:
             backend_type=instance.type,
             model=about.model,
             caller=caller,
+            owner=owner,
             remote_id=request.resume,
             notes=tuple(Note(step="generate", text=text, warning=True) for text in ignores),
         )

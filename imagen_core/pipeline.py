@@ -44,6 +44,7 @@ class Pipeline:
         data: Path,
         steps: Sequence[Step] = (),
         caller: str | None = None,
+        owner: str = "",
         on_error: Callable[[BaseException], None] = lambda error: None,  # noqa: ARG005
         grace: float = GRACE_SECONDS,
     ) -> None:
@@ -53,6 +54,7 @@ class Pipeline:
         self._rescue = data / RESCUE_FOLDER
         self._steps = steps
         self._caller = caller
+        self._owner = owner
         self._on_error = on_error
         self._grace = grace
 
@@ -129,6 +131,7 @@ class Pipeline:
             self._instance(request.backend),
             target,
             caller=self._caller,
+            owner=self._owner,
             record=self._record,
             rescue=self._rescue,
             load=load,

@@ -24,6 +24,8 @@ LEASE_EXPIRED = "lease_expired"
 DEADLINE = "deadline"
 OFFER_SECONDS = 7 * DAY
 """How long it is remembered that a worker once offered a backend."""
+IMAGE_SECONDS = 120 * DAY
+"""How long an input image is kept after it was put there last."""
 
 
 class NewJob(Struct, frozen=True, kw_only=True):
@@ -140,7 +142,14 @@ class Queue(Protocol):
     A claim comes with a token that the worker makes, a UUID, and whatever else is done to the job
     has to show it. So every call can be repeated when its answer was lost. Only the database's
     clock counts. A job may be begun more than once, but it succeeds once.
+
+    `pace`: so many seconds lie between two questions of one who waits for something, at least.
+    `publishes`: the switch of the step that brings a picture to those who asked for it; with it
+    a job succeeds only when its steps did, and without one it is enough that the picture is here.
     """
+
+    pace: float = 10.0
+    publishes: str = ""
 
     def enqueue(self, job: NewJob) -> Enqueued:
         """Put it there, unless it is there: one of this id, or of this owner and key."""
@@ -151,10 +160,11 @@ class Queue(Protocol):
     ) -> Job | None:
         """Take the next job that one of these backends can do, each with its resource or "".
 
-        The job already running under this token, if there is one. Else the lowest priority first,
-        of those the owner with the fewest running, of those the one who was served longest ago.
-        It is held for `lease` seconds, and for `deadline` however often it is renewed. Whatever
-        others have left is rescued before.
+        The job already running under this token, if there is one; a token that has ended its job
+        gets no other. Else the lowest priority first, of those the owner with the fewest running,
+        of those the one who was served longest ago. It is held for `lease` seconds, and for
+        `deadline` however often it is renewed. Whatever others have left is rescued before. A job
+        that can't be read fails, and the next one is taken.
         """
         ...
 
@@ -231,7 +241,8 @@ class Queue(Protocol):
     ) -> int:
         """Forget jobs that ended so many seconds ago, and offers of a week ago; how many jobs.
 
-        The key of a job that was forgotten can be used anew.
+        The key of a job that was forgotten can be used anew. Input images go in time, too, where
+        the queue can see to that.
         """
         ...
 
@@ -241,6 +252,14 @@ class Queue(Protocol):
 
     def offers(self) -> tuple[Offer, ...]:
         """What workers serve, by backend and resource, and when they last said so."""
+        ...
+
+    def put_image(self, data: bytes, *, owner: str) -> str:
+        """Keep an input image for jobs of this owner; its sha256, by which they name it."""
+        ...
+
+    def image(self, sha256: str, *, owner: str) -> bytes | None:
+        """An input image of this owner, and of nobody else."""
         ...
 
     def status(self) -> Status:

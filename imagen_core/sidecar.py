@@ -51,6 +51,7 @@ def document(run: Run, output: Output) -> dict[str, Any]:
         "mime": output.mime,
         "remote_id": run.remote_id,
         "caller": run.caller,
+        **({"owner": run.owner} if run.owner else {}),
         "warnings": [note.text for note in run.notes if note.warning],
     }
 

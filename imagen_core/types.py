@@ -164,7 +164,7 @@ class Note(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """What became of one Request."""
+    """What became of one Request. `owner`: who is to see it, if not the configured one."""
 
     id: str
     started_at: str
@@ -173,6 +173,7 @@ class Run(Struct, frozen=True, kw_only=True):
     model: str = ""
     latency_ms: int = 0
     caller: str | None = None
+    owner: str = ""
     outputs: tuple[Output, ...] = ()
     cost: Cost | None = None
     remote_id: str = ""
