@@ -20,13 +20,15 @@ from imagen_core.types import Options, Paths, Request
 from imagen_core.yaml_file import Document, examine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from imagen_core.files import Target
     from imagen_core.ledger import Ledger
     from imagen_core.pipeline import Pipeline, Step
     from imagen_core.plugins import Catalog
     from imagen_core.protocols import Console
+    from imagen_core.queueing import Queue
+    from imagen_core.types import InputImage
 
 
 class App:
@@ -162,14 +164,21 @@ class App:
             self._instances[name] = make_instance(self.settings, self.catalog, self.context, name)
         return self._instances[name]
 
-    def resolve(self, options: Options, *, lenient: bool = False) -> tuple[Request, ...]:
+    def resolve(
+        self,
+        options: Options,
+        *,
+        lenient: bool = False,
+        read: Callable[[str], InputImage] | None = None,
+    ) -> tuple[Request, ...]:
         """The Requests that these Options come to.
 
         `lenient`: a size or steps that the backend does not honour are no reason to refuse.
+        `read` gets an input image by what the Options call it, else that is a path.
         """
         from imagen_core.resolve import resolve
 
-        return resolve(options, self.settings, self.instance, lenient=lenient)
+        return resolve(options, self.settings, self.instance, lenient=lenient, read=read)
 
     def target(self, output: str = "") -> Target:
         """Where pictures go: to the path of `--output`, or by the template into a folder."""
@@ -259,6 +268,17 @@ class App:
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
                 self.console.warn(f"store {other}: {told(error)}")
         return "local", self._make_store(stores["local"])
+
+    def queue(self, name: str = "") -> tuple[str, Queue]:
+        """The jobs of that store; `auto` is the one that is configured, if it holds any."""
+        asked = name or self.settings.knob("store").text
+        found, store = self.store(asked)
+        queue = store.queue()
+        if queue is None and asked == "auto":
+            found, queue = "local", self.ledger.queue()
+        if queue is None:
+            raise UsageError(f"the store '{found}' holds no jobs", hint="--store local")
+        return found, queue
 
     def warn_of_plugins(self, backend_type: str) -> None:
         """One line for each clash that a run on this type of backend meets."""

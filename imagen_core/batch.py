@@ -117,7 +117,7 @@ class Batch:
         if not request.images:
             return request
         entry = self.entry(request)
-        images = tuple(read_image(Path(path)) for path in entry.images)
+        images = tuple(map(read_image, entry.images))
         changed = [i.sha256 for i in images] != [i.sha256 for i in request.images]
         if changed and not request.resume:  # else its server has them as they were
             raise ImagenError(

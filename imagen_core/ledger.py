@@ -73,7 +73,7 @@ class Ledger:
     def record(self, run: Run, *, finished: bool) -> None:
         """Write the Run down as it is now."""
         failure = run.failure.code if run.failure else ""
-        text = _encoded(run)
+        text = encoded(run)
         outputs = [(run.id, o.ordinal, o.path, o.sha256) for o in run.outputs]
         with self.database.write() as connection:
             connection.execute(
@@ -176,7 +176,8 @@ def stored(run: Run) -> Run:
     return msgspec.structs.replace(run, request=request)
 
 
-def _encoded(run: Run) -> str:
+def encoded(run: Run) -> str:
+    """A Run as it is stored."""
     try:
         return msgspec.json.encode(stored(run), enc_hook=str).decode()
     except (TypeError, ValueError, OverflowError) as error:

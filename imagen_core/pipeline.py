@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -57,6 +58,17 @@ class Pipeline:
         self._owner = owner
         self._on_error = on_error
         self._grace = grace
+
+    def on_behalf(self, caller: str | None, owner: str) -> Pipeline:
+        """The same for makings that somebody else asked for, and may own."""
+        other = copy(self)
+        other._caller, other._owner = caller, owner
+        return other
+
+    def is_published(self, notes: Iterable[Note]) -> bool:
+        """Whether no `publish` step has to warn of anything."""
+        names = {step.name for step in self._steps if step.phase == "publish"}
+        return not any(note.warning and note.step in names for note in notes)
 
     def run(
         self, request: Request, target: files.Target, cancel: threading.Event | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imagen_core.files import Target
     from imagen_core.pipeline import Pipeline
     from imagen_core.queueing import Queue
+    from imagen_core.types import InputImage
     from imagen_core.usage import Spent
 
 T = TypeVar("T")
@@ -26,9 +27,13 @@ class Backend(Protocol):
 
     Instances with an equal `resource` never run at the same time. It knows nothing of the
     command line, the disk or the cloud, and neither of the other plugins.
+
+    `lasting`: what was accepted goes on at the remote side when nobody looks, for money, and
+    `Request.resume` picks it up; a worker that has to stop leaves it there for the next one.
     """
 
     resource: str | None = None
+    lasting: bool = False
 
     @property
     def about(self) -> About:
@@ -226,10 +231,17 @@ class App(Protocol):
         """The configured backend of that name."""
         ...
 
-    def resolve(self, options: Options, *, lenient: bool = False) -> tuple[Request, ...]:
+    def resolve(
+        self,
+        options: Options,
+        *,
+        lenient: bool = False,
+        read: Callable[[str], InputImage] | None = None,
+    ) -> tuple[Request, ...]:
         """The Requests that these Options come to.
 
         `lenient`: a size or steps that the backend does not honour are no reason to refuse.
+        `read` gets an input image by what the Options call it, else that is a path.
         """
         ...
 
@@ -246,4 +258,8 @@ class App(Protocol):
 
     def store(self, name: str = "") -> tuple[str, Store]:
         """The store of that name, or the one that is configured, and its name."""
+        ...
+
+    def queue(self, name: str = "") -> tuple[str, Queue]:
+        """The jobs of that store, or of the one that is configured, and its name."""
         ...

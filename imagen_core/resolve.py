@@ -50,10 +50,12 @@ def resolve(
     instance: Callable[[str], Instance],
     *,
     lenient: bool = False,
+    read: Callable[[str], InputImage] | None = None,
 ) -> tuple[Request, ...]:
     """The Requests that these Options come to; whatever makes no sense is a UsageError.
 
-    `lenient`: a size or steps that the backend does not honour are no reason to refuse.
+    `lenient`: a size or steps that the backend does not honour are no reason to refuse. `read`
+    gets an input image by what the Options call it, else that is a path.
     """
     name = options.backend or settings.default_backend()
     backend = instance(name).backend
@@ -75,7 +77,7 @@ def resolve(
         seed=seeds[0],
         steps=_at_least("number of steps", options.steps, 0) or about.steps,
         params=resolve_params(name, options.params, about.params),
-        images=tuple(read_image(Path(path)) for path in options.images),
+        images=tuple(map(read or read_image, options.images)),
     )
     backend.check(first)
     others = (replace(first, id=new_id(), seed=seed) for seed in seeds[1:])
@@ -115,9 +117,9 @@ def parse_size(size: str) -> tuple[int, int]:
     return width, height
 
 
-def read_image(path: Path) -> InputImage:
+def read_image(path: str) -> InputImage:
     """An input image from a file, known to be a picture."""
-    file = expand_home(str(path))
+    file = expand_home(path)
     try:
         # A pipe or a device may never end, and opening one may wait for ever.
         if not stat.S_ISREG(file.stat().st_mode):
@@ -127,14 +129,19 @@ def read_image(path: Path) -> InputImage:
     except (OSError, ValueError) as error:
         told = f"cannot read the input image {path}: {files.reason(error)}"
         raise UsageError(told) from error
+    return input_image(data, path, name=Path(path).name)
+
+
+def input_image(data: bytes, what: str, *, name: str = "") -> InputImage:
+    """These bytes, if they are a picture; `what` they are in a message. No name: their digest."""
     header = image_header(data)
     if header is None:
         kinds = ", ".join(sorted(files.EXTENSIONS.values()))
-        raise UsageError(f"{path} is no picture that imagen knows", hint=f"it takes {kinds}")
+        raise UsageError(f"{what} is no picture that imagen knows", hint=f"it takes {kinds}")
     if len(data) > MAX_IMAGE_BYTES:
-        raise UsageError(f"the input image {path} is over {MAX_IMAGE_BYTES // 2**20} MiB")
+        raise UsageError(f"the input image {what} is over {MAX_IMAGE_BYTES // 2**20} MiB")
     return InputImage(
-        name=path.name,
+        name=name or f"{files.digest(data)[:16]}.{files.EXTENSIONS.get(header.mime, 'bin')}",
         mime=header.mime,
         sha256=files.digest(data),
         size=len(data),

@@ -112,17 +112,21 @@ class Stock:
         """Give its pictures their names; where one can't have it, it stays where it is."""
         return tuple(self._named(picture, request, target) for picture in found.pictures)
 
-    def clean(self) -> str:
-        """Remove what was cut off in the midst of writing, and what has its name by now.
-
-        What is whole and nobody's stays: any command may have left it. Returns what to say of it.
-        """
-        stay: list[Path] = []
+    def forget_taken(self) -> None:
+        """Remove what has its name by now from where it was before."""
         for path in self._spent:
             with contextlib.suppress(OSError):
                 path.unlink()
                 if _is_rescued(path):
                     files.sidecar_path(path).unlink()
+
+    def clean(self) -> str:
+        """Remove what was cut off in the midst of writing, and what was taken.
+
+        What is whole and nobody's stays: any command may have left it. Returns what to say of it.
+        """
+        stay: list[Path] = []
+        self.forget_taken()
         for path in (path for parts in self._parts.values() for path in parts):
             with contextlib.suppress(OSError):
                 if not _is_left(path):

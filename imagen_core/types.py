@@ -195,7 +195,8 @@ Field = Literal["negative", "steps", "size", "seed", "images"]
 class Param(Struct, frozen=True, kw_only=True):
     """An option of a backend, given by `-p name=value`.
 
-    `local`: it names a local file. `listed` False: it is taken, but lists of options leave it out.
+    `local`: it names a file, here or at a server, which no job may. `listed` False: it is taken,
+    but lists of options leave it out, and no job sets it.
     """
 
     name: str

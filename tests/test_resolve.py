@@ -222,7 +222,7 @@ def test_input_image_must_be_a_regular_file(tmp_path: Path) -> None:
 
     for path in (tmp_path / "pipe.png", Path("/dev/zero"), tmp_path):
         with pytest.raises(UsageError, match="is not a regular file"):
-            read_image(path)
+            read_image(str(path))
 
 
 @pytest.mark.parametrize(("name", "flag"), [("steps", "--steps"), ("width", "--size")])

@@ -269,7 +269,7 @@ def test_input_image_that_no_path_can_be_is_told(refused: Any) -> None:
     backend = "the backend 'mock' takes no input images"
     assert backend in refused("rows.jsonl", '{"prompt":"a","image":"q\\u0000.png"}')[0]
     with pytest.raises(UsageError, match=r"cannot read the input image .*: embedded null byte"):
-        read_image(Path("q\0.png"))
+        read_image("q\0.png")
 
 
 @pytest.mark.parametrize("name", ["q\0b.png", "n" * 300])

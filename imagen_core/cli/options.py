@@ -10,6 +10,7 @@ from imagen_core import known
 from imagen_core.cli.shared import app_of, completing
 from imagen_core.errors import UsageError
 from imagen_core.instances import absent
+from imagen_core.specs import StepSpec
 from imagen_core.types import Text
 
 if TYPE_CHECKING:
@@ -21,18 +22,37 @@ Command = TypeVar("Command", bound="Callable[..., Any]")
 
 
 class SwitchedCommand(click.Command):
-    """A command with the flags of every installed switch, and of the absent first-party ones."""
+    """A command with the flags of every installed switch, and of the absent first-party ones.
+
+    `shows` False: without those of steps that show something, as nobody looks.
+    """
+
+    shows = True
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Its own parameters, then a pair of flags a switch."""
         params = super().get_params(ctx)
-        flags = [click.Option([name, dest], **rest) for name, dest, rest in _flags(app_of(ctx))]
+        app = app_of(ctx)
+        unseen = set() if self.shows else _showing(app)
+        flags = [click.Option([name, dest], **rest) for name, dest, rest in _flags(app, unseen)]
         return [*params[:-1], *flags, params[-1]]
 
 
-def _flags(app: App) -> Any:
+class UnseenCommand(SwitchedCommand):
+    """One that runs where nobody looks."""
+
+    shows = False
+
+
+def _showing(app: App) -> set[str]:
+    """The keys of the switches that belong to steps of the phase `show`."""
+    steps = app.catalog.usable(StepSpec).values()
+    return {step.switch.key for step in steps if step.switch and step.phase == "show"}
+
+
+def _flags(app: App, unseen: set[str]) -> Any:
     """Name, destination and settings of each switch's flags."""
-    there = {switch.key: switch for switch in app.switches()}
+    there = {switch.key: switch for switch in app.switches() if switch.key not in unseen}
     for key, switch in there.items():
         for flag, value, verb in (
             (switch.on_flag, "on", "Force"),
@@ -42,7 +62,7 @@ def _flags(app: App) -> Any:
                 rest = {"flag_value": value, "help": f"{verb} {switch.help}."}
                 yield flag, f"switch_{key}_{value}", {"is_flag": True, "default": None, **rest}
     for key, known_switch in known.SWITCHES.items():
-        if key not in there:
+        if key not in there and key not in unseen:
             hidden = {"is_flag": True, "hidden": True, "expose_value": False}
             if known_switch.off_flag:
                 yield known_switch.off_flag, f"absent_{key}_off", hidden

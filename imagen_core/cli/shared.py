@@ -77,6 +77,19 @@ def json_option(help: str) -> Callable[[Command], Command]:
     )
 
 
+def store_option(help: str) -> Callable[[Command], Command]:
+    """`--store NAME`."""
+    return click.option(
+        "--store", default="", metavar="NAME", shell_complete=completing(_stores), help=help
+    )
+
+
+def _stores(app: App) -> list[str]:
+    from imagen_core.specs import StoreSpec
+
+    return list(app.catalog.usable(StoreSpec))
+
+
 def completing(names: Callable[[App], list[str]]) -> Callable[..., list[str]]:
     """Completion by names that the App knows; nothing at all where it has a problem."""
 
@@ -101,14 +114,18 @@ def cancelled_by_signals(
     tell: Callable[[str], None] | None = None,
     *,
     drain: threading.Event | None = None,
-) -> Iterator[None]:
+) -> Iterator[list[int]]:
     """Let Ctrl-C, SIGTERM and a closed terminal set `cancel`; a second one interrupts at once.
 
-    With `drain` the first of them sets that, and the others come one later.
+    With `drain` the first of them sets that, and the others come one later. Gives the signals
+    that came so far.
     """
     import signal
 
+    came: list[int] = []
+
     def handle(number: int, _: object) -> None:
+        came.append(number)
         if cancel.is_set():
             raise KeyboardInterrupt
         if drain is None or drain.is_set():
@@ -128,7 +145,7 @@ def cancelled_by_signals(
         for number in _ending(signal):
             with contextlib.suppress(ValueError):  # not the main thread: nobody to interrupt
                 before[number] = signal.signal(number, handle)
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

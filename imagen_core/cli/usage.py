@@ -9,10 +9,9 @@ import click
 import msgspec
 
 from imagen_core.app import App
-from imagen_core.cli.shared import completing, config_option, json_option, pass_app
+from imagen_core.cli.shared import config_option, json_option, pass_app, store_option
 from imagen_core.errors import UsageError
 from imagen_core.ledger import Ledger
-from imagen_core.specs import StoreSpec
 from imagen_core.types import UsageRow
 from imagen_core.usage import Spent, ask, by_group, total
 
@@ -21,13 +20,7 @@ from imagen_core.usage import Spent, ask, by_group, total
 @click.option("--since", default="", metavar="DATE", help="From this UTC date on: 2026-05-08.")
 @click.option("--raw", is_flag=True, help="Each run in a line of its own.")
 @click.option("--all", "everything", is_flag=True, help="Free and failed ones, too.")
-@click.option(
-    "--store",
-    default="",
-    metavar="NAME",
-    shell_complete=completing(lambda app: list(app.catalog.usable(StoreSpec))),
-    help="Whom to ask: local, or the store of a plugin.",
-)
+@store_option("Whom to ask: local, or the store of a plugin.")
 @config_option
 @json_option("Print one JSON object.")
 @pass_app

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from imagen_comfyui.graph import Graph, fill, image_number, inputs, placeholder_of, placeholders
 from imagen_comfyui.manifest import FILES, GIVEN, KINDS, TYPES, ParamKind
 from imagen_core import Param
@@ -22,7 +24,8 @@ SETTABLE = ("filename_prefix", "image")
 
 def declared(workflow: Workflow) -> tuple[Param, ...]:
     """Every parameter of the workflow, then every input of its nodes by `NODE.INPUT`."""
-    return (*_parameters(workflow), *_node_inputs(workflow.graph))
+    named = (replace(param, local=_is_a_file(param.name)) for param in _parameters(workflow))
+    return (*named, *_node_inputs(workflow.graph))
 
 
 def image_names(graph: Graph) -> list[str]:
@@ -88,6 +91,11 @@ def _parameters(workflow: Workflow) -> Iterator[Param]:
             told = f"what goes into {', '.join(map(str, places))}"
             kind: ParamKind = TYPES.get(name, "json")
             yield Param(name=name, type="str" if text else kind, help=told)
+
+
+def _is_a_file(name: str) -> bool:
+    """Whether it names a picture at the server, or where one goes."""
+    return name in SETTABLE or image_number(name) is not None
 
 
 def _node_inputs(graph: Graph) -> Iterator[Param]:

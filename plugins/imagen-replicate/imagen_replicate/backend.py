@@ -39,6 +39,8 @@ UNKNOWN_MIME = "image/png"
 class ReplicateBackend(Backend):
     """One model at Replicate."""
 
+    lasting = True
+
     def __init__(
         self, config: ReplicateConfig, context: Context, *, patience: Patience = USUAL
     ) -> None:

@@ -1,0 +1,246 @@
+"""One attempt at one job: from its payload to how it ends, whatever an earlier attempt left."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from imagen_core import payload
+from imagen_core.errors import (
+    Cancelled,
+    ConfigError,
+    CredentialsError,
+    ImagenError,
+    PluginError,
+    UsageError,
+)
+from imagen_core.ledger import encoded
+from imagen_core.queueing import DEADLINE
+from imagen_core.stock import OVER, Stock
+from imagen_core.types import Accepted, Failure, Note, Progress, Request, Run
+
+if TYPE_CHECKING:
+    from imagen_core.files import Target
+    from imagen_core.hold import Hold
+    from imagen_core.ledger import Ledger
+    from imagen_core.pipeline import Pipeline
+    from imagen_core.protocols import App, Backend
+    from imagen_core.queueing import Queue
+    from imagen_core.stock import Find
+
+Stop = Literal["cancel", "deadline", "release"]
+Result = Literal["succeeded", "queued", "failed", "cancelled", "released", "lost", "unanswered"]
+
+HERE = (CredentialsError.code, ConfigError.code, PluginError.code)
+"""What is wrong with this worker rather than with the job: another one may do it."""
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """What the next attempt has to know, on whichever machine.
+
+    `making`: how many makings were begun and paid for; `remote_id`: where this one is, made by
+    this `model`.
+    """
+
+    making: int = 1
+    remote_id: str = ""
+    model: str = ""
+
+
+class Report(NamedTuple):
+    """How an attempt ended: what the job is now, and why."""
+
+    result: Result
+    run: Run | None = None
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+
+class Attempt:
+    """Works on a claimed job, in a thread of its own; `stop` may come from another one."""
+
+    def __init__(
+        self,
+        app: App,
+        queue: Queue,
+        hold: Hold,
+        *,
+        pipeline: Pipeline,
+        ledger: Ledger | None,
+        target: Target,
+    ) -> None:
+        self.job = hold.job
+        self.hold = hold
+        self._app = app
+        self._queue = queue
+        self._pipeline = pipeline
+        self._ledger = ledger
+        self._target = target
+        self._cancel = threading.Event()
+        self._stopped: Stop | None = None
+        self._checkpoint = Checkpoint()
+        self._begun = time.monotonic()
+        self.problem = ""
+        """What was last told of it."""
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has been at work."""
+        return time.monotonic() - self._begun
+
+    @property
+    def is_left_elsewhere(self) -> bool:
+        """Whether it goes on at a remote side, for money, where the next attempt finds it."""
+        return bool(self._checkpoint.remote_id) and self._backend.lasting
+
+    @property
+    def _backend(self) -> Backend:
+        return self._app.instance(self.job.backend).backend
+
+    def stop(self, why: Stop) -> None:
+        """End it: the remote side is told, and then the queue."""
+        self._stopped = self._stopped or why
+        self._cancel.set()
+
+    def doubt(self) -> None:
+        """It may be another worker's by now: stop, unless that one would pick up the same thing."""
+        if not self._checkpoint.remote_id:
+            self.stop("release")
+
+    def run(self) -> Report:
+        """Work on it, and tell the queue how it ended; never raises."""
+        try:
+            report = self._worked()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the worker goes on
+            report = self._failed(_of_worker(error))
+        self.hold.leave()
+        return report._replace(seconds=self.seconds)
+
+    def release(self) -> Report:
+        """Give it back as if it had not been taken."""
+        ending = self.hold.end(self._queue.release)
+        return Report("released" if ending == "queued" else ending or self._nobody)
+
+    @property
+    def _nobody(self) -> Result:
+        """How it ended if no answer came: it is somebody else's, or nobody knows."""
+        return "lost" if self.hold.standing == "lost" else "unanswered"
+
+    def _worked(self) -> Report:
+        try:
+            found = payload.read(self.job)
+            request = payload.request_of(self.job, found, self._app, self._queue)
+        except UsageError as error:
+            return self._failed(Failure.of(error))
+        self._pipeline = self._pipeline.on_behalf(found.caller or None, self.job.owner)
+        with contextlib.suppress(msgspec.ValidationError):
+            self._checkpoint = msgspec.convert(self.job.checkpoint, Checkpoint)
+        request = replace(request, id=payload.making_id(self.job.id, self._checkpoint.making))
+        stock = Stock(self._target.folder, self._ledger)
+        find = stock.find(request, self._target, self._backend.about)
+        if find.run:
+            return self._adopted(find, request, stock)
+        request, target = self._resumed(find, request, stock)
+        return self._made(request, target)
+
+    def _adopted(self, find: Find, request: Request, stock: Stock) -> Report:
+        """It was made here before, and lacks its name or its steps at most."""
+        assert find.run
+        outputs = stock.take(find, request, self._target)
+        run = replace(find.run, outputs=outputs, owner=self.job.owner)
+        if not self.hold.is_sure():
+            return Report("lost", run)
+        whole = self._pipeline.complete(run)
+        stock.forget_taken()
+        published = self._pipeline.is_published(whole.notes[len(run.notes) :])
+        return self._ended(whole, published=published)
+
+    def _resumed(self, find: Find, request: Request, stock: Stock) -> tuple[Request, Target]:
+        """The Request that picks up what was begun, if anything was."""
+        kept = self._checkpoint
+        if not find.resume:
+            find = find._replace(resume=kept.remote_id, model=kept.model)
+        find.check(request, self._backend.about)
+        self._checkpoint = replace(kept, remote_id=find.resume, model=find.model)
+        target = replace(self._target, there=stock.take(find, request, self._target))
+        return replace(request, resume=find.resume), target
+
+    def _made(self, request: Request, target: Target) -> Report:
+        run: Run | None = None
+        notes: list[Note] = []
+        items = self._pipeline.each([request], target, self._cancel)
+        with contextlib.closing(items):
+            for _, item in items:
+                match item:
+                    case Accepted():
+                        self._accepted(item)
+                    case Progress():
+                        self.hold.tell(item)
+                    case Run():
+                        run = item
+                        # What comes next is published, and nobody should see it twice.
+                        if run.failure is None and not self.hold.is_sure():
+                            return Report("lost", run)
+                    case Note():
+                        notes.append(item)
+        assert run
+        if run.failure:
+            return self._failed(run.failure, run)
+        return self._ended(
+            replace(run, notes=(*run.notes, *notes)), published=self._pipeline.is_published(notes)
+        )
+
+    def _accepted(self, event: Accepted) -> None:
+        about = self._backend.about
+        self._checkpoint = replace(self._checkpoint, remote_id=event.remote_id, model=about.model)
+        self.hold.keep(msgspec.to_builtins(self._checkpoint))
+
+    def _ended(self, run: Run, *, published: bool) -> Report:
+        """Its pictures are on the disk."""
+        whose = self.job.owner or self._app.context.owner_user_id
+        if self._queue.publishes and whose and not published:
+            told = "; ".join(note.text for note in run.notes if note.warning)
+            failure = Failure(
+                code="unpublished",
+                message=f"the picture is made, and not where its owner sees it: {told}",
+                retryable=True,
+            )
+            return self._failed(failure, run)
+        result = _document(run)
+        ending = self.hold.end(lambda id, token: self._queue.complete(id, token, result))
+        if ending in ("ok", "already"):
+            return Report("succeeded", run)
+        return Report("lost" if ending else self._nobody, run)
+
+    def _failed(self, failure: Failure, run: Run | None = None) -> Report:
+        if failure.code == Cancelled.code and self._stopped == "release":
+            return self.release()._replace(run=run)
+        if failure.code == Cancelled.code and self._stopped == "deadline":
+            told = "it was not finished when the time for the job was up"
+            failure = Failure(code=DEADLINE, message=told, retryable=True)
+        if run and run.remote_id and not run.outputs and failure.code in OVER:
+            # Nothing more will come of that one; whoever asks once more pays for another.
+            self._checkpoint = Checkpoint(making=self._checkpoint.making + 1)
+            self.hold.keep(msgspec.to_builtins(self._checkpoint))
+        retry = failure.retryable or failure.code in HERE or bool(run and run.outputs)
+        ending = self.hold.end(lambda id, token: self._queue.fail(id, token, failure, retry=retry))
+        return Report(ending or self._nobody, run, failure)
+
+
+def _of_worker(error: BaseException) -> Failure:
+    """What went wrong around the making: it says nothing of the job, which another may do."""
+    if not isinstance(error, ImagenError):
+        error = ImagenError(f"the worker failed: {type(error).__name__}: {error}")
+    return replace(Failure.of(error), retryable=True)
+
+
+def _document(run: Run) -> dict[str, Any]:
+    """A Run as the result of its job."""
+    found: dict[str, Any] = msgspec.json.decode(encoded(run))
+    return found

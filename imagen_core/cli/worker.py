@@ -1,0 +1,259 @@
+"""`imagen worker`."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen_core.app import App
+from imagen_core.cli.options import UnseenCommand, instances, switched
+from imagen_core.cli.shared import (
+    cancelled_by_signals,
+    completing,
+    config_option,
+    json_option,
+    known_ledger,
+    pass_app,
+    store_option,
+)
+from imagen_core.errors import UnavailableError, UsageError
+from imagen_core.files import check_path, prepare, reason, write_atomically
+from imagen_core.worker import Terms, Watcher, Worker, shared_resource, worker_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen_core.attempt import Report
+    from imagen_core.queueing import Job, Queue
+
+HEALTH_SECONDS = 5.0
+SHORT = 8
+
+
+@click.command("worker", cls=UnseenCommand, help="Make the pictures that wait in a queue.")
+@store_option("Whose jobs: local, or the store of a plugin.")
+@click.option(
+    "--backends",
+    multiple=True,
+    metavar="NAME[,NAME]",
+    shell_complete=completing(instances),
+    help="What this machine serves.  [default: every instance that is ready]",
+)
+@click.option(
+    "--concurrency",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="So many jobs at a time.",
+)
+@click.option("--once", is_flag=True, help="Take one job, if one is ready, and end.")
+@click.option("--drain", is_flag=True, help="End when no job is ready any more.")
+@click.option(
+    "--max-jobs",
+    default=0,
+    type=click.IntRange(0),
+    metavar="INTEGER",
+    help="End after so many.  [default: 0, no limit]",
+)
+@click.option(
+    "--grace",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0, 86_400),
+    metavar="SECONDS",
+    help="When told to stop, finish what is running for so long, then give it back.",
+)
+@click.option(
+    "--time-limit",
+    default=3600.0,
+    show_default=True,
+    type=click.FloatRange(1, 7 * 86_400),
+    metavar="SECONDS",
+    help="How long a job may take.",
+)
+@click.option("--name", default="", help="What it is called in the queue.  [default: HOST-PID]")
+@click.option(
+    "--health-file",
+    default="",
+    metavar="FILE",
+    type=click.Path(),
+    help="Write this file every few seconds while all is well, for a supervisor.",
+)
+@json_option("Print one JSON object a job on stdout, errors too.")
+@config_option
+@pass_app
+def command(
+    app: App,
+    *,
+    store: str,
+    backends: tuple[str, ...],
+    once: bool,
+    max_jobs: int,
+    health_file: str,
+    **given: Any,
+) -> None:
+    """Claim jobs, make their pictures, say so in the queue."""
+    flags = switched(given)
+    name, queue = app.queue(store)
+    try:
+        _refuse_unpublished(app, name, queue, flags)
+        served = _served(app, backends)
+        target = app.target()
+        prepare(target)
+        app.warn_of_settings()
+        terms = Terms(
+            name=given["name"] or worker_name(),
+            concurrency=given["concurrency"],
+            most=1 if once else max_jobs,
+            drain=once or given["drain"],
+            grace=given["grace"],
+            limit=given["time_limit"],
+        )
+        watcher = _Log(app, health_file)
+        worker = Worker(
+            app,
+            queue,
+            served,
+            terms,
+            pipeline=app.pipeline(flags),
+            ledger=known_ledger(app, flags),
+            target=target,
+            watcher=watcher,
+        )
+        app.console.info(f"worker {terms.name} serves {', '.join(served)} from '{name}'")
+        _run(app, worker, watcher)
+    finally:
+        queue.close()
+
+
+def _run(app: App, worker: Worker, watcher: _Log) -> None:
+    stop, hurry = threading.Event(), threading.Event()
+    try:
+        with cancelled_by_signals(hurry, app.console.info, drain=stop) as signals:
+            worker.run(stop, hurry)
+    finally:
+        watcher.close()
+    if hurry.is_set():
+        raise click.exceptions.Exit(128 + signals[-1])
+    if worker.unanswered:
+        jobs = f"{worker.unanswered} job{'s' * (worker.unanswered != 1)}"
+        raise UnavailableError(
+            f"the queue did not say whether it knows how {jobs} ended",
+            hint="nothing is lost: when the lease is over, the next worker goes on from there",
+        )
+
+
+def _served(app: App, given: tuple[str, ...]) -> dict[str, str]:
+    """What to serve, and on which resource each stands."""
+    named = [name.strip() for names in given for name in names.split(",") if name.strip()]
+    served, unfit = {}, {}
+    for name in named or app.instances():
+        backend = app.instance(name).backend
+        if (status := backend.status()).ok:
+            served[name] = shared_resource(backend.resource)
+        else:
+            unfit[name] = status.text
+    if unfit and (named or not served):
+        told = "; ".join(f"'{name}' is not ready: {text}" for name, text in unfit.items())
+        raise UsageError(told, hint="'imagen backends' shows how each one does")
+    if given and not named:
+        raise UsageError("--backends names none", hint="for instance --backends mock,flux")
+    return served
+
+
+def _refuse_unpublished(app: App, name: str, queue: Queue, flags: Mapping[str, str]) -> None:
+    """A job must not succeed while those who asked for it can't see its picture."""
+    switch = next((one for one in app.switches() if one.key == queue.publishes), None)
+    if switch is None:
+        return
+    decision = app.decide(switch, flags)
+    if not decision.on:
+        what = switch.key.replace("_", " ")
+        raise UsageError(
+            f"{what} is off ({decision.reason}), and whoever queued a job in '{name}' "
+            "would not see its picture",
+            hint=f"{switch.env}=on",
+        )
+
+
+class _Log(Watcher):
+    """Tells of each job in a line, and keeps the health file."""
+
+    def __init__(self, app: App, health_file: str) -> None:
+        self._console = app.console
+        self._path = Path(health_file) if health_file else None
+        self._written = 0.0
+        self._jobs: tuple[str, ...] | None = None
+        self._done = self._problems = 0
+        if self._path:
+            check_path(self._path)
+            self._write(())
+
+    def begun(self, job: Job) -> None:
+        """Say so to people."""
+        if not self._console.as_json:
+            again = f", attempt {job.attempt} of {job.max_attempts}" if job.attempt > 1 else ""
+            self._console.info(f"job {job.id} on '{job.backend}'{again}")
+
+    def ended(self, job: Job, report: Report) -> None:
+        """A line, or a JSON object."""
+        self._done += 1
+        run, failure = report.run, report.failure
+        paths = [output.path for output in run.outputs] if run else []
+        notes = [note for note in run.notes if note.warning] if run else []
+        if self._console.as_json:
+            self._console.json(
+                {
+                    "id": job.id,
+                    "state": report.result,
+                    "backend": job.backend,
+                    "owner": job.owner or None,
+                    "attempt": job.attempt,
+                    "seconds": round(report.seconds, 3),
+                    "paths": paths,
+                    "cost_usd_estimate": run.cost.usd if run and run.cost else None,
+                    "warnings": [note.text for note in notes],
+                    "error": failure,
+                }
+            )
+            return
+        for note in notes:
+            self._console.warn(f"job {job.id}: {note.step}: {note.text}")
+        told = failure.message if failure else " ".join(paths)
+        what = "to be tried again" if report.result == "queued" else report.result
+        line = f"{job.id} {what} after {report.seconds:.1f} s{': ' * bool(told)}{told}"
+        self._console.line(" ".join(line.split()))
+
+    def warned(self, text: str) -> None:
+        """A line for people and programs alike, on stderr."""
+        self._console.warn(text)
+
+    def lives(self, jobs: tuple[Job, ...]) -> None:
+        """Write the health file, when it is due or the jobs are others."""
+        ids = tuple(job.id for job in jobs)
+        if self._path and (ids != self._jobs or time.monotonic() > self._written + HEALTH_SECONDS):
+            self._write(ids)
+
+    def close(self) -> None:
+        """There is nobody any more whose health it could be."""
+        if self._path:
+            self._path.unlink(missing_ok=True)
+
+    def _write(self, ids: tuple[str, ...]) -> None:
+        import msgspec
+
+        from imagen_core.files import Moment
+
+        assert self._path
+        self._written, self._jobs = time.monotonic(), ids
+        about = {"at": Moment.now().utc, "pid": os.getpid(), "jobs": ids, "ended": self._done}
+        try:
+            write_atomically(self._path, msgspec.json.encode(about) + b"\n")
+        except OSError as error:
+            told = f"cannot write the health file {self._path}: {reason(error)}"
+            raise UsageError(told, hint="choose another --health-file") from error

@@ -1,0 +1,306 @@
+"""A worker: claims jobs for what is free here, and sees each to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import random
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+from imagen_core.attempt import Attempt, Report
+from imagen_core.errors import told
+from imagen_core.hold import Hold
+from imagen_core.queueing import Offer
+from imagen_core.types import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from imagen_core.files import Target
+    from imagen_core.ledger import Ledger
+    from imagen_core.pipeline import Pipeline
+    from imagen_core.protocols import App
+    from imagen_core.queueing import Job, Queue
+
+LEASE_SECONDS = 60.0
+IDLE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""How long to wait after each time that there was nothing; the queue's pace is the most."""
+ANNOUNCE_SECONDS = 600.0
+PRUNE_SECONDS = 3600.0
+LAST_SECONDS = 5.0
+"""How long what was told to stop may take for it."""
+TICK_SECONDS = 0.25
+LOCAL = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")
+
+
+class Terms(NamedTuple):
+    """How a worker works. `most`: so many jobs, 0 for no limit; `drain`: until none is ready."""
+
+    name: str
+    concurrency: int = 1
+    most: int = 0
+    drain: bool = False
+    grace: float = 30.0
+    limit: float = 3600.0
+    lease: float = LEASE_SECONDS
+
+
+class Watcher:
+    """Is told what a worker does, from its main thread; each method does nothing."""
+
+    def begun(self, job: Job) -> None:
+        """A job was claimed."""
+
+    def ended(self, job: Job, report: Report) -> None:
+        """An attempt is over."""
+
+    def warned(self, text: str) -> None:
+        """Something is not as it should be, and the worker goes on."""
+
+    def lives(self, jobs: tuple[Job, ...]) -> None:
+        """It is alive, and these are in hand; told all the time."""
+
+
+class Worker:
+    """Claims in one thread, works on each job in another, and looks after all from `run`."""
+
+    def __init__(
+        self,
+        app: App,
+        queue: Queue,
+        backends: Mapping[str, str],
+        terms: Terms,
+        *,
+        pipeline: Pipeline,
+        ledger: Ledger | None,
+        target: Target,
+        watcher: Watcher,
+    ) -> None:
+        self._app = app
+        self._queue = queue
+        self._backends = backends
+        self._terms = terms
+        self._pipeline = pipeline
+        self._ledger = ledger
+        self._target = target
+        self._watcher = watcher
+        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._attempts: dict[str, Attempt] = {}
+        self._busy: dict[str, str] = {}
+        self._room = threading.Condition()
+        self._enough = threading.Event()
+        self._claimer = threading.Thread(target=self._claim, name="imagen-claims", daemon=True)
+        self._ending = False
+        self.unanswered = 0
+
+    def run(self, stop: threading.Event, hurry: threading.Event) -> None:
+        """Work until there is enough, or `stop` is set; then end, at once if `hurry` is set, too.
+
+        What can't be begun raises; later faults are told, and waited for.
+        """
+        self._announce()
+        self._claimer.start()
+        stopped = 0.0
+        while True:
+            self._take(TICK_SECONDS)
+            if stop.is_set():
+                self._no_more()
+                stopped = stopped or time.monotonic()
+                if hurry.is_set() or time.monotonic() > stopped + self._terms.grace:
+                    self._stop_all()
+                    return
+            if not self._claimer.is_alive() and not self._attempts and self._inbox.empty():
+                return
+            for attempt in [*self._attempts.values()]:
+                self._look_after(attempt)
+            self._watcher.lives(tuple(attempt.job for attempt in self._attempts.values()))
+
+    def _take(self, seconds: float) -> None:
+        """Do what the other threads have left to do."""
+        with contextlib.suppress(Empty):
+            self._inbox.get(timeout=seconds)()
+            while True:
+                self._inbox.get_nowait()()
+
+    def _look_after(self, attempt: Attempt) -> None:
+        hold = attempt.hold
+        if hold.wants_cancel:
+            attempt.stop("cancel")
+        elif hold.standing in ("unsure", "lost"):
+            attempt.doubt()
+        elif attempt.seconds > self._terms.limit - min(LAST_SECONDS, self._terms.limit / 10):
+            attempt.stop("deadline")
+        if hold.problem and hold.problem != attempt.problem:
+            self._watcher.warned(f"job {attempt.job.id}: {hold.problem}")
+        attempt.problem = hold.problem
+
+    # What comes of claiming, in a thread of its own, since the queue may be slow to answer.
+
+    def _claim(self) -> None:
+        token, idle, problem = new_id(), 0, ""
+        announced = pruned = time.monotonic()
+        taken = 0
+        while self._wait_for_room():
+            pause = 0.0
+            try:
+                if time.monotonic() > announced + ANNOUNCE_SECONDS:
+                    announced = time.monotonic()
+                    self._announce()
+                if time.monotonic() > pruned + PRUNE_SECONDS:
+                    pruned = time.monotonic()
+                    self._queue.prune()
+                found = self._claimed(token)
+            except Exception as error:  # noqa: BLE001 - a third party's queue may raise anything
+                if told(error) != problem:
+                    problem = told(error)
+                    self._tell(problem)
+                # The answer may have been lost: the same token gets the same job.
+                idle, pause = idle + 1, self._pause(idle + 1)
+            else:
+                problem = ""
+                if found:
+                    token, idle, taken = new_id(), 0, taken + 1
+                elif self._terms.drain and not self._busy:
+                    return
+                else:
+                    pause = self._pause(idle)
+                    idle += 1
+            if self._terms.most and taken >= self._terms.most:
+                return
+            self._enough.wait(pause)
+
+    def _claimed(self, token: str) -> bool:
+        terms = self._terms
+        sent = time.monotonic()
+        job = self._queue.claim(
+            terms.name, token, backends=self._free(), lease=terms.lease, deadline=terms.limit
+        )
+        if job is None:
+            return False
+        hold = Hold(self._queue, job, token, lease=terms.lease, claimed_at=sent, woken=self._wake)
+        with self._room:
+            self._busy[job.id] = job.resource
+        hold.start()
+        self._inbox.put(lambda: self._begin(hold))
+        return True
+
+    def _pause(self, idle: int) -> float:
+        """How long to wait when it was in vain so often; never all workers at once."""
+        longest = min(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)], self._queue.pace)
+        return longest * random.uniform(1.0, 1.2)
+
+    def _wait_for_room(self) -> bool:
+        """Wait until another job may be taken; False if none is to be."""
+        with self._room:
+            while not self._enough.is_set():
+                if len(self._busy) < self._terms.concurrency and self._free():
+                    return True
+                self._room.wait(1.0)
+        return False
+
+    def _free(self) -> dict[str, str]:
+        """The backends that nothing here stands in the way of."""
+        busy = {resource for resource in [*self._busy.values()] if resource}
+        return {name: resource for name, resource in self._backends.items() if resource not in busy}
+
+    def _announce(self) -> None:
+        self._queue.announce(self._terms.name, self._offers())
+
+    def _offers(self) -> list[Offer]:
+        offers = []
+        for name, resource in self._backends.items():
+            instance = self._app.instance(name)
+            about = instance.backend.about
+            said = {
+                "type": instance.type,
+                "model": about.model,
+                "honours": sorted(about.honours),
+                "size": about.size,
+                "steps": about.steps,
+                "params": [
+                    {"name": param.name, "type": param.type, "help": param.help}
+                    for param in about.params or ()
+                    if param.listed and not param.local
+                ],
+            }
+            offers.append(Offer(backend=name, resource=resource, about=said))
+        return offers
+
+    # What comes of attempts, in the main thread.
+
+    def _begin(self, hold: Hold) -> None:
+        attempt = Attempt(
+            self._app,
+            self._queue,
+            hold,
+            pipeline=self._pipeline,
+            ledger=self._ledger,
+            target=self._target,
+        )
+        self._attempts[hold.job.id] = attempt
+        self._watcher.begun(hold.job)
+        if self._ending:
+            self._end(attempt, attempt.release())
+            return
+
+        def work() -> None:
+            report = attempt.run()
+            self._inbox.put(lambda: self._end(attempt, report))
+
+        threading.Thread(target=work, name=f"imagen-job-{hold.job.id[:8]}", daemon=True).start()
+
+    def _end(self, attempt: Attempt, report: Report) -> None:
+        if self._attempts.pop(attempt.job.id, None) is None:
+            return
+        with self._room:
+            self._busy.pop(attempt.job.id, None)
+            self._room.notify()
+        self.unanswered += report.result == "unanswered"
+        self._watcher.ended(attempt.job, report)
+
+    def _no_more(self) -> None:
+        self._enough.set()
+        with self._room:
+            self._room.notify()
+
+    def _stop_all(self) -> None:
+        """Give back what is in hand: what can't stop by itself in time is released as it is."""
+        self._ending = True
+        for attempt in self._attempts.values():
+            if not attempt.is_left_elsewhere:
+                attempt.stop("release")
+        until = time.monotonic() + LAST_SECONDS
+        while time.monotonic() < until and self._is_stopping():
+            self._take(TICK_SECONDS)
+        left = [*self._attempts.values()]
+        for attempt in left:
+            attempt.hold.leave()  # one try each
+        for attempt in left:
+            self._end(attempt, attempt.release())
+
+    def _is_stopping(self) -> bool:
+        """Whether anything may still end by itself, or be claimed."""
+        waits = any(not attempt.is_left_elsewhere for attempt in self._attempts.values())
+        return waits or self._claimer.is_alive() or not self._inbox.empty()
+
+    def _wake(self) -> None:
+        self._inbox.put(lambda: None)
+
+    def _tell(self, text: str) -> None:
+        self._inbox.put(lambda: self._watcher.warned(text))
+
+
+def worker_name() -> str:
+    """Who this worker is, for those who look at the jobs."""
+    return f"{platform.node() or 'unknown'}-{os.getpid()}"
+
+
+def shared_resource(resource: str | None) -> str:
+    """The name of a resource that other machines can't mistake for one of theirs."""
+    if resource and any(name in resource for name in LOCAL):
+        return f"{resource} at {platform.node() or 'unknown'}"
+    return resource or ""
