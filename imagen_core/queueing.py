@@ -22,6 +22,8 @@ DAY = 86_400.0
 KEPT_ERRORS = 20
 LEASE_EXPIRED = "lease_expired"
 DEADLINE = "deadline"
+UNREADABLE = "unreadable"
+"""The code of the failure of a job that the queue can't read."""
 OFFER_SECONDS = 7 * DAY
 """How long it is remembered that a worker once offered a backend."""
 IMAGE_SECONDS = 120 * DAY

@@ -13,10 +13,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
-from imagen_core import Failure, ImagenError, NewJob, Offer, Queue, UsageError
+from imagen_core import Failure, NewJob, Offer, Queue, UsageError
 from imagen_core.database import DatabaseError
-from imagen_core.job_rows import claim_query
+from imagen_core.job_claims import claim_query
 from imagen_core.jobs import SqliteQueue
 from imagen_core.ledger import Ledger
 from imagen_core.testing import QueueConformance
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from imagen_core.testing.queue_claims import Elapse
+    from imagen_core.testing.queue_claims import Elapse, Spoil
 
 
 class Clock:
@@ -66,6 +67,10 @@ class TestSqliteQueue(QueueConformance):
     def elapse(self, clock: Clock) -> Elapse:
         return clock.elapse
 
+    @pytest.fixture(params=["payload", "checkpoint", "errors"])
+    def spoil(self, request: pytest.FixtureRequest, queue: SqliteQueue) -> Spoil:
+        return lambda job_id: spoil(queue, job_id, request.param)
+
 
 FAILURE = Failure(code="unavailable", message="busy", retryable=True)
 SECONDS = 60.0
@@ -74,6 +79,11 @@ SECONDS = 60.0
 
 def put(queue: Queue, **fields: Any) -> str:
     return queue.enqueue(NewJob(**{"backend": "flux", "payload": {"number": 1}, **fields})).id
+
+
+def spoil(queue: SqliteQueue, job_id: str, column: str, text: str = "{no JSON") -> None:
+    with queue.database.write() as connection:
+        connection.execute(f"update jobs set {column} = ? where id = ?", (text, job_id))
 
 
 def claim(queue: Queue, token: str) -> str | None:
@@ -227,7 +237,7 @@ def test_claim_looks_at_no_more_than_the_heads(queue: SqliteQueue) -> None:
         "SEARCH n USING INDEX jobs_waiting (backend=? AND owner>?)",
     }
     # What runs is little, and has an index of its own.
-    assert [s for s in steps if "jobs_waiting" not in s] == ["SCAN jobs USING INDEX jobs_token"]
+    assert [s for s in steps if "jobs_waiting" not in s] == ["SCAN jobs USING INDEX jobs_running"]
 
 
 def test_claim_that_finds_nothing_writes_nothing(queue: SqliteQueue) -> None:
@@ -277,13 +287,64 @@ def test_file_that_is_no_queue_is_told_and_left_alone(queue: SqliteQueue) -> Non
     assert queue.path.read_bytes() == content
 
 
-def test_job_that_cannot_be_read_is_named(queue: SqliteQueue) -> None:
-    job_id = put(queue)
-    with queue.database.write() as connection:
-        connection.execute("""update jobs set progress = '{"fraction": "half"}'""")
+WRITTEN = [
+    ("payload", "[1]"),
+    ("payload", "[" * 100_000),
+    ("checkpoint", "{no JSON"),
+    ("errors", '[{"at": 1}]'),
+    ("errors", "null"),
+    ("result", "7"),
+]
+"""What a newer imagen may write, or somebody by hand."""
 
-    with pytest.raises(ImagenError) as caught:
-        queue.get(job_id)
 
-    assert caught.value.message.startswith(f"the job {job_id} can't be read:")
-    assert caught.value.hint == "a newer imagen may have written it"
+@pytest.mark.parametrize(("column", "text"), WRITTEN)
+def test_who_looks_at_a_job_gets_what_can_be_read(
+    queue: SqliteQueue, column: str, text: str
+) -> None:
+    job_id = put(queue, payload={"number": 1}, owner="me")
+    before = queue.get(job_id)
+    assert before is not None
+    spoil(queue, job_id, column, text)
+
+    seen = queue.get(job_id)
+
+    assert queue.jobs() == (seen,)
+    nothing: dict[str, Any] = {"payload": {}, "checkpoint": {}, "errors": (), "result": None}
+    assert seen == replace(before, **{column: nothing[column]})
+
+
+@pytest.mark.parametrize(("column", "text"), WRITTEN)
+def test_running_job_that_became_unreadable_ends(
+    queue: SqliteQueue, column: str, text: str
+) -> None:
+    job_id, next_id = put(queue), put(queue)
+    assert claim(queue, "t") == job_id
+    spoil(queue, job_id, column, text)
+
+    assert claim(queue, "t") is None
+    assert claim(queue, "t") is None, "the token has had its job"
+
+    dead = queue.get(job_id)
+    assert dead is not None
+    [error] = dead.errors
+    assert (dead.state, error.failure.code, error.worker) == ("failed", "unreadable", "here")
+    assert error.failure.message.startswith(f"the job {job_id} can't be read: ")
+    assert claim(queue, "u") == next_id
+
+
+@pytest.mark.parametrize(("column", "text"), WRITTEN)
+def test_unreadable_job_of_a_dead_worker_is_rescued(
+    queue: SqliteQueue, clock: Clock, column: str, text: str
+) -> None:
+    job_id, other = put(queue, max_attempts=1), put(queue)
+    assert claim(queue, "t") == job_id
+    spoil(queue, job_id, column, text)
+    clock.elapse(61)
+
+    assert claim(queue, "u") == other
+
+    job = queue.get(job_id)
+    assert job is not None
+    assert job.state == "failed"
+    assert job.errors[-1].failure.code == "lease_expired"

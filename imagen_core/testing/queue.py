@@ -1,4 +1,4 @@
-"""The conformance kit for queues: subclass it, give two fixtures, inherit the checks."""
+"""The conformance kit for queues: subclass it, give three fixtures, inherit the checks."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from msgspec.structs import replace
 
 from imagen_core.queueing import KEPT_ERRORS, LEASE_EXPIRED, Queue, longest_backoff
-from imagen_core.testing.queue_claims import DEADLINE, LEASE, Claim, Elapse
+from imagen_core.testing.queue_claims import DEADLINE, FAILURE, LEASE, Claim, Elapse
 from imagen_core.testing.queue_listing import Listing
 from imagen_core.types import Failure, Progress, new_id
 
-FAILURE = Failure(code="unavailable", message="busy", hint="later", retryable=True)
 RESULT = {"id": "r", "outputs": [{"path": "猫.png"}], "cost": None}
 
 
 class QueueConformance(Listing):
     """What every queue must do, wherever its jobs lie.
 
-    Subclass it as `TestSomething`, set `module`, and write two fixtures in the class: `queue`
+    Subclass it as `TestSomething`, set `module`, and write three fixtures in the class: `queue`
     makes an empty one and closes it, `elapse` gives a function that lets so many seconds pass
-    for it. Where the database's clock can't be set, that is to make all times in its tables
-    earlier. Each check's docstring says what holds, and how to fix it.
+    for it, `spoil` one that makes what is stored of the job of an id unreadable. Where the
+    database's clock can't be set, the second is to make all times in its tables earlier. Each
+    check's docstring says what holds, and how to fix it.
     """
 
     def beat(self, queue: Queue, claim: Claim, **fields: Any) -> str:
