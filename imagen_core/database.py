@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from imagen_core.errors import ImagenError
+from imagen_core.errors import ImagenError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,10 +39,8 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction that holds the write lock from its beginning."""
-        with self._using() as connection:
-            connection.execute("begin immediate")
-            with _transaction(connection):
-                yield connection
+        with self._using() as connection, _transaction(connection):
+            yield connection
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """What a query finds."""
@@ -65,6 +63,8 @@ class Database:
             except (sqlite3.Error, OSError) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise DatabaseError(f"{self.path}: {reason}") from error
+            except (UnicodeEncodeError, OverflowError) as error:
+                raise UsageError(f"{self.path} can't hold such a value: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,6 @@ class Database:
         newest = len(self._migrations)
         if _version(connection) == newest:
             return
-        connection.execute("begin immediate")
         with _transaction(connection):
             version = _version(connection)
             if version > newest:
@@ -119,6 +118,8 @@ class Database:
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
+        # In here: Ctrl-C while it waits for the lock is noticed as soon as it has the lock.
+        connection.execute("begin immediate")
         yield
         connection.execute("commit")
     except BaseException:

@@ -123,7 +123,8 @@ def _job(row: sqlite3.Row, read: Callable[[Any, str, Any], Any]) -> Job:
         lease_expires_at=_iso(row["lease_expires_at"]),
         deadline_at=_iso(row["deadline_at"]),
         cancel_requested=bool(row["cancel_requested"]),
-        progress=read(_PROGRESS, row["progress"], None) if row["progress"] else None,
+        # No more than something to look at, so it never stops a job.
+        progress=_read_if_possible(_PROGRESS, row["progress"] or "null", None),
         checkpoint=read(_OBJECT, row["checkpoint"], {}),
         result=read(_OBJECT, row["result"], None) if row["result"] else None,
         errors=tuple(

@@ -22,7 +22,7 @@ from imagen_core.jobs import SqliteQueue
 from imagen_core.ledger import Ledger
 from imagen_core.testing import QueueConformance
 from imagen_core.testing.driving import until
-from imagen_core.types import new_id
+from imagen_core.types import Progress, new_id
 from queue_chaos import FATES, Crew, opened
 
 if TYPE_CHECKING:
@@ -115,6 +115,107 @@ def test_payload_that_is_no_json_is_refused(queue: SqliteQueue) -> None:
         put(queue, payload={"prompt": object()})
 
     assert queue.jobs() == ()
+
+
+@pytest.mark.parametrize("name", ["backend", "owner", "key"])
+def test_text_that_is_none_is_refused(queue: SqliteQueue, name: str) -> None:
+    with pytest.raises(UsageError, match="surrogates not allowed"):
+        put(queue, **{name: "a file \udcff"})
+
+    assert queue.jobs() == ()
+
+
+@pytest.mark.parametrize("name", ["backend", "owner", "key"])
+def test_nul_in_a_text_is_a_character(queue: SqliteQueue, name: str) -> None:
+    job_id = put(queue, **{name: "a\0b"}, payload={"a\0": "\0"})
+    put(queue, **{name: "a\0c"})
+
+    [job] = (job for job in queue.jobs() if getattr(job, name) == "a\0b")
+
+    assert (job.id, job.payload) == (job_id, {"a\0": "\0"})
+
+
+def test_payload_that_is_too_deep_is_refused(queue: SqliteQueue) -> None:
+    payload: dict[str, Any] = {}
+    for _ in range(100_000):
+        payload = {"deeper": payload}
+
+    with pytest.raises(UsageError, match="can't be written into the queue"):
+        put(queue, payload=payload)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e300])
+def test_length_that_nothing_can_last_is_refused(queue: SqliteQueue, seconds: float) -> None:
+    job_id = put(queue)
+
+    for lease, deadline in ((seconds, 60), (60, seconds)):
+        with pytest.raises(UsageError, match="is a number of seconds"):
+            queue.claim("here", "t", backends={"flux": ""}, lease=lease, deadline=deadline)
+    assert claim(queue, "t") == job_id
+    with pytest.raises(UsageError, match="is a number of seconds"):
+        queue.heartbeat(job_id, "t", lease=seconds)
+
+    assert queue.complete(job_id, "t", {}) == "ok"
+
+
+@pytest.mark.parametrize("after", [1e300, float("inf")])
+def test_pause_without_end_is_one_until_the_end_of_time(queue: SqliteQueue, after: float) -> None:
+    job_id = put(queue)
+    claim(queue, "t")
+
+    assert queue.fail(job_id, "t", FAILURE, retry=True, after=after) == "queued"
+
+    [job] = queue.jobs()
+    assert job.run_at == "9999-12-31T23:59:59.000+00:00"
+
+
+def test_what_a_worker_says_is_written_down_even_if_it_is_no_text(queue: SqliteQueue) -> None:
+    job_id = put(queue)
+    claim(queue, "t")
+
+    progress = Progress(fraction=0.5, message="reading \udcff.png")
+    assert queue.heartbeat(job_id, "t", lease=60, progress=progress) == "ok"
+    seen = queue.get(job_id)
+    failure = Failure(code="io", message="no such file: \udcff.png")
+    assert queue.fail(job_id, "t", failure, retry=False) == "failed"
+
+    dead = queue.get(job_id)
+    assert seen is not None
+    assert dead is not None
+    assert seen.progress == replace(progress, message="reading ?.png")
+    assert dead.errors[0].failure == replace(failure, message="no such file: ?.png")
+
+
+def test_progress_that_cannot_be_read_stops_no_job(queue: SqliteQueue) -> None:
+    job_id = put(queue)
+    claim(queue, "t")
+    spoil(queue, job_id, "progress", '{"fraction": "half"}')
+
+    assert claim(queue, "t") == job_id
+    assert queue.jobs()[0].progress is None
+
+
+def test_owner_does_not_wait_for_a_clock_that_was_set_back(
+    queue: SqliteQueue, clock: Clock
+) -> None:
+    clock.elapse(3600)
+    put(queue, owner="first")
+    assert claim(queue, "t1")
+    clock.elapse(-3600)
+    queue.complete(queue.jobs()[0].id, "t1", {})
+    for _ in range(3):
+        put(queue, owner="first")
+        put(queue, owner="second")
+
+    owners = {job.id: job.owner for job in queue.jobs()}
+    got = []
+    for number in range(6):
+        job_id = claim(queue, f"token {number}")
+        assert job_id is not None
+        queue.complete(job_id, f"token {number}", {})
+        got.append(owners[job_id])
+
+    assert got == ["second", "first"] * 3
 
 
 def test_local_store_has_a_queue_beside_the_ledger(tmp_path: Path) -> None:
