@@ -35,6 +35,7 @@ class Database:
         self._busy_seconds = busy_seconds
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._opened = (0, 0)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -58,6 +59,7 @@ class Database:
     def _using(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
+                self._leave_if_replaced()
                 self._connection = self._connection or self._open()
                 yield self._connection
             except (sqlite3.Error, OSError) as error:
@@ -65,6 +67,14 @@ class Database:
                 raise DatabaseError(f"{self.path}: {reason}") from error
             except (UnicodeEncodeError, OverflowError) as error:
                 raise UsageError(f"{self.path} can't hold such a value: {error}") from error
+
+    def _leave_if_replaced(self) -> None:
+        """Let go of a file that was deleted, or put back from a copy: others use the new one."""
+        if self._connection and not self._connection.in_transaction:
+            with contextlib.suppress(OSError):
+                if _identity(self.path) == self._opened:
+                    return
+            self.close()
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +89,7 @@ class Database:
             self._use_wal(connection)
             connection.execute("pragma synchronous=full")
             self._migrate(connection)
+            self._opened = _identity(self.path)
         except BaseException:
             connection.close()
             raise
@@ -127,6 +138,11 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
             # SQLite has rolled back already where the disk is full.
             connection.execute("rollback")
         raise
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -323,6 +323,31 @@ def test_interrupt_while_waiting_for_the_lock_gives_it_back(
     assert texts(other) == ["first", "last", "and on"]
 
 
+def test_file_that_was_deleted_is_made_anew(opened: Callable[..., Database]) -> None:
+    database, other = opened(), opened()
+    add(database, "lost")
+    for path in database.path.parent.iterdir():
+        path.unlink()
+
+    add(database, "found")
+
+    assert texts(other) == texts(database) == ["found"]
+
+
+def test_file_that_was_put_back_from_a_copy_is_the_one(opened: Callable[..., Database]) -> None:
+    database = opened()
+    add(database, "old")
+    database.close()
+    copy = database.path.with_name("copy")
+    copy.write_bytes(database.path.read_bytes())
+    add(database, "new")
+    for path in database.path.parent.glob("x.db-*"):
+        path.unlink()
+    copy.rename(database.path)
+
+    assert texts(database) == ["old"]
+
+
 @pytest.mark.parametrize("value", ["no \udcff text", 2**70])
 def test_value_that_sqlite_cannot_hold_is_told(
     opened: Callable[..., Database], value: str | int

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -323,22 +324,60 @@ def put_all(queue: SqliteQueue) -> None:
         )
 
 
-def test_claim_looks_at_no_more_than_the_heads(queue: SqliteQueue) -> None:
-    plan = [
-        row["detail"]
-        for row in queue.database.rows(
-            f"explain query plan {claim_query(2)}", ("flux", "sdxl", time.time())
+def fill(queue: SqliteQueue, jobs: int, owners: int) -> None:
+    """So many jobs that wait, of two backends and three priorities."""
+    with queue.database.write() as connection:
+        connection.executemany(
+            "insert into jobs (id, backend, payload, payload_version, priority, run_at, "
+            "max_attempts, owner, created_at) values (?, ?, '{}', 1, ?, ?, 3, ?, 1.0)",
+            [
+                (f"{n}-of-{jobs}", ("flux", "sdxl")[n % 2], n % 3, n / jobs, f"owner-{n % owners}")
+                for n in range(jobs)
+            ],
         )
-    ]
 
-    steps = [step for step in plan if " jobs" in step or step.startswith("SEARCH n")]
+
+def plan(queue: SqliteQueue) -> list[str]:
+    rows = queue.database.rows(
+        f"explain query plan {claim_query(2)}", ("flux", "sdxl", time.time())
+    )
+    return [row["detail"] for row in rows]
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+def test_claim_looks_at_no_more_than_the_heads(queue: SqliteQueue, analysed: bool) -> None:
+    fill(queue, 20_000, 7)
+    if analysed:
+        with queue.database.write() as connection:
+            connection.execute("analyze")
+
+    steps = plan(queue)
+
     assert {step for step in steps if "jobs_waiting" in step} == {
         "SEARCH jobs USING INDEX jobs_waiting (backend=?)",
         "SEARCH n USING INDEX jobs_waiting (backend=? AND owner=? AND priority>?)",
         "SEARCH n USING INDEX jobs_waiting (backend=? AND owner>?)",
     }
-    # What runs is little, and has an index of its own.
-    assert [s for s in steps if "jobs_waiting" not in s] == ["SCAN jobs USING INDEX jobs_running"]
+    # What runs is little, and has an index of its own; what is sorted are the heads.
+    scanned = [step for step in steps if step.startswith("SCAN jobs")]
+    assert scanned == ["SCAN jobs USING INDEX jobs_running"]
+    sorted_by = [step for step in steps if "TEMP B-TREE" in step]
+    assert sorted_by == ["USE TEMP B-TREE FOR GROUP BY", "USE TEMP B-TREE FOR ORDER BY"]
+    assert steps.index("USE TEMP B-TREE FOR ORDER BY") > steps.index("MATERIALIZE heads")
+
+
+def test_claim_takes_as_many_steps_of_many_jobs_as_of_few(queue: SqliteQueue) -> None:
+    counts = []
+    for jobs in (200, 20_000):
+        fill(queue, jobs, 7)
+        # A handler that gives something true would stop the statement.
+        steps: list[None] = []
+        with queue.database.write() as connection:
+            connection.set_progress_handler(partial(steps.append, None), 1)
+        assert claim(queue, f"token of {jobs}")
+        counts.append(len(steps))
+
+    assert counts[1] < 1.2 * counts[0]
 
 
 def test_claim_that_finds_nothing_writes_nothing(queue: SqliteQueue) -> None:
