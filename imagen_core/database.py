@@ -128,6 +128,8 @@ class Database:
 
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    if connection.in_transaction:
+        raise sqlite3.ProgrammingError("a change within a change")
     try:
         # In here: Ctrl-C while it waits for the lock is noticed as soon as it has the lock.
         connection.execute("begin immediate")

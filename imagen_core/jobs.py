@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from imagen_core.types import Progress
 
 FILE_NAME = "jobs.db"
+IMAGES_AT_ONCE = 100
+"""How many images one `prune` forgets at most: all the while nobody else can write."""
 NEWER = "a newer imagen may have written it"
 BUSY_SECONDS = 30.0
 """How long a call waits for the others: SQLite lets them in one by one, in no order."""
@@ -263,7 +265,11 @@ class SqliteQueue(Queue):
         with self._change() as (connection, now):
             connection.execute("delete from offers where seen_at < ?", (now - OFFER_SECONDS,))
             connection.execute("delete from owners where served_at < ?", (now - OFFER_SECONDS,))
-            connection.execute("delete from images where put_at < ?", (now - IMAGE_SECONDS,))
+            connection.execute(
+                "delete from images where rowid in "
+                "(select rowid from images where put_at < ? limit ?)",
+                (now - IMAGE_SECONDS, IMAGES_AT_ONCE),
+            )
             return connection.execute(
                 "delete from jobs where seq in (select seq from jobs where "
                 "(state = 'succeeded' and finished_at < ?) or "

@@ -323,6 +323,20 @@ def test_interrupt_while_waiting_for_the_lock_gives_it_back(
     assert texts(other) == ["first", "last", "and on"]
 
 
+def test_change_within_a_change_is_refused_and_harms_no_other(
+    opened: Callable[..., Database],
+) -> None:
+    database = opened()
+
+    with database.write() as connection:
+        connection.execute("insert into notes (text) values ('outer')")
+        with pytest.raises(DatabaseError, match="a change within a change"):
+            add(database, "inner")
+        connection.execute("insert into notes (text) values ('more')")
+
+    assert texts(database) == ["outer", "more"]
+
+
 def test_file_that_was_deleted_is_made_anew(opened: Callable[..., Database]) -> None:
     database, other = opened(), opened()
     add(database, "lost")
