@@ -37,7 +37,7 @@ _NEXT = """
         ) from heads join jobs j on j.seq = heads.seq
     ),
     busy (owner, running) as (select owner, count(*) from jobs where state = 'running' group by 1)
-    select j.seq, j.backend, j.owner from heads
+    select j.seq from heads
     join jobs j on j.seq = heads.seq
     left join busy on busy.owner = j.owner
     left join owners on owners.owner = j.owner
@@ -52,7 +52,7 @@ it takes as long with a million waiting as with a few.
 """
 
 
-class Hold(NamedTuple):
+class Claimant(NamedTuple):
     """Who claims, and for how long."""
 
     worker: str
@@ -97,12 +97,17 @@ def next_job(
     if not backends:
         return None
     found = connection.execute(claim_query(len(backends)), (*backends, now))
-    row: sqlite3.Row | None = found.fetchone()
+    head = found.fetchone()
+    if head is None:
+        return None
+    row: sqlite3.Row = connection.execute(
+        "select * from jobs where seq = ?", (head["seq"],)
+    ).fetchone()
     return row
 
 
 def begin(
-    connection: sqlite3.Connection, row: sqlite3.Row, now: float, hold: Hold, resource: str
+    connection: sqlite3.Connection, row: sqlite3.Row, now: float, by: Claimant, resource: str
 ) -> sqlite3.Row:
     """An attempt at that job; its row as it is now."""
     connection.execute(
@@ -110,8 +115,8 @@ def begin(
         "resource = ?, lease_expires_at = ?, deadline_at = ?, progress = null, "
         "started_at = coalesce(started_at, ?) where seq = ?",
         (
-            *(hold.token, hold.worker, resource),
-            *(now + min(hold.lease, hold.deadline), now + hold.deadline, now, row["seq"]),
+            *(by.token, by.worker, resource),
+            *(now + min(by.lease, by.deadline), now + by.deadline, now, row["seq"]),
         ),
     )
     begun = connection.execute("select * from jobs where seq = ?", (row["seq"],))

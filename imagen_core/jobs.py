@@ -10,7 +10,7 @@ from imagen_core.database import Database, DatabaseError
 from imagen_core.errors import UsageError
 from imagen_core.files import digest
 from imagen_core.job_claims import (
-    Hold,
+    Claimant,
     begin,
     check_lengths,
     free_backends,
@@ -124,17 +124,17 @@ class SqliteQueue(Queue):
     ) -> Job | None:
         """Take the next job that one of these backends can do."""
         check_lengths(lease, deadline)
-        hold = Hold(worker, token, lease, deadline)
+        by = Claimant(worker, token, lease, deadline)
         with self._change() as (connection, now):
             if known := connection.execute(_BY_TOKEN, (token,)).fetchone():
-                return self._readable(connection, known, now)
+                running = known["state"] == "running"
+                return self._readable(connection, known, now, worker) if running else None
             self._rescue(connection, now, 20)
             while found := next_job(connection, free_backends(connection, backends), now):
-                resource = backends[found["backend"]]
-                begun = begin(connection, found, now, hold, resource)
-                if job := self._readable(connection, begun, now):
-                    serve(connection, job.owner, now)
-                    return job
+                # Looked at before it begins: one that can't be read does not use up the token.
+                if self._readable(connection, found, now, worker):
+                    serve(connection, found["owner"], now)
+                    return job_of(begin(connection, found, now, by, backends[found["backend"]]))
             return None
 
     def heartbeat(
@@ -333,15 +333,15 @@ class SqliteQueue(Queue):
         with self.database.write() as connection:
             yield connection, self._clock()
 
-    def _readable(self, connection: sqlite3.Connection, row: sqlite3.Row, now: float) -> Job | None:
-        """The job of this row, if it runs; one that can't be read fails, and is none."""
-        if row["state"] != "running":
-            return None
+    def _readable(
+        self, connection: sqlite3.Connection, row: sqlite3.Row, now: float, worker: str
+    ) -> Job | None:
+        """The job of this row; one that can't be read fails, and is none."""
         try:
             return job_of(row)
         except ValueError as error:
             failure = Failure(code=UNREADABLE, message=str(error), hint=NEWER)
-            self._fail(connection, row, now, failure, retry=False)
+            self._fail(connection, row, now, failure, retry=False, worker=worker)
             return None
 
     def _rescue(self, connection: sqlite3.Connection, now: float, limit: int) -> int:
@@ -364,6 +364,7 @@ class SqliteQueue(Queue):
         retry: bool,
         after: float | None = None,
         crashes: int = 0,
+        worker: str = "",
     ) -> Ending:
         attempt = row["attempt"]
         if row["cancel_requested"]:
@@ -371,7 +372,8 @@ class SqliteQueue(Queue):
         else:
             state = "queued" if retry and attempt < row["max_attempts"] else "failed"
         wait = self._backoff(attempt) if after is None else max(0.0, after)
-        error = JobError(at=iso(now), attempt=attempt, worker=row["worker"], failure=failure)
+        who = worker or row["worker"]
+        error = JobError(at=iso(now), attempt=attempt, worker=who, failure=failure)
         run_at, finished = (now + wait, None) if state == "queued" else (row["run_at"], now)
         counted = (attempt, row["crashes"] + crashes, with_error(row, error))
         connection.execute(_END, (state, run_at, *counted, finished, row["seq"]))

@@ -454,6 +454,20 @@ def test_who_looks_at_a_job_gets_what_can_be_read(
     assert seen == replace(before, **{column: nothing[column]})
 
 
+def test_job_that_cannot_be_read_uses_up_no_token_and_no_turn(queue: SqliteQueue) -> None:
+    job_id = put(queue, owner="me")
+    spoil(queue, job_id, "payload")
+    assert claim(queue, "t") is None
+    dead = queue.get(job_id)
+    others, mine = put(queue, owner="you"), put(queue, owner="me")
+
+    assert claim(queue, "t") == others, "nobody was served yet, so the older one comes first"
+    assert claim(queue, "u") == mine
+
+    assert dead is not None
+    assert (dead.state, dead.attempt, dead.errors[0].worker) == ("failed", 0, "here")
+
+
 @pytest.mark.parametrize(("column", "text"), WRITTEN)
 def test_running_job_that_became_unreadable_ends(
     queue: SqliteQueue, column: str, text: str
