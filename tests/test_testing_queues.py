@@ -151,6 +151,22 @@ class TriesAgainAtOnce(Rowdy):
         return super().fail(job_id, token, failure, **{**how, "after": 0})
 
 
+class TakesTextsAsTheyAre(Rowdy):
+    def fail(self, job_id: str, token: str, failure: Failure, **how: Any) -> Ending:
+        assert failure.message.isprintable(), "as a database might"
+        return super().fail(job_id, token, failure, **how)
+
+
+class HidesWhatIsBehind(Rowdy):
+    """Looks at the job that was put there first, whenever that may run."""
+
+    def claim(self, worker: str, token: str, **how: Any) -> Job | None:
+        first = "select min(seq) from jobs where state = 'queued'"
+        later = f"update jobs set run_at = run_at + ? where state = 'queued' and seq > ({first})"
+        self.change(f"{later} and exists ({first} and run_at > created_at)", LONG)
+        return super().claim(worker, token, **how)
+
+
 class NeverGivesUp(Rowdy):
     def rescue(self, limit: int = 20) -> int:
         self.change("update jobs set max_attempts = 20")
@@ -240,6 +256,7 @@ class PublishesAlways(Rowdy):
 
 BAD_QUEUES: list[tuple[str, type[SqliteQueue]]] = [
     ("delayed_job_waits_and_holds_up_nobody", LosesTheDelay),
+    ("delayed_job_waits_and_holds_up_nobody", HidesWhatIsBehind),
     ("key_is_one_job_for_each_owner", ForgetsKeys),
     ("key_is_one_job_for_each_owner", SharesKeys),
     ("key_enqueued_by_many_at_once_is_one_job", CreatesAgain),
@@ -261,6 +278,7 @@ BAD_QUEUES: list[tuple[str, type[SqliteQueue]]] = [
     ("failure_is_tried_again_after_a_pause", DropsCheckpoints),
     ("failure_is_tried_again_after_a_pause", TriesAgainAtOnce),
     ("pause_can_be_given", TriesAgainAtOnce),
+    ("whatever_a_worker_says_is_written_down", TakesTextsAsTheyAre),
     ("job_that_kills_its_workers_is_given_up", NeverGivesUp),
     ("prune_forgets_what_ended_long_ago", ForgetsTooMuch),
     ("token_gets_one_job", GivesMoreForAToken),

@@ -200,6 +200,22 @@ class QueueConformance(Listing):
             elapse(longest)
         assert self.taken(queue).job.checkpoint == {"attempt": 2}, "the next attempt goes on"
 
+    def test_whatever_a_worker_says_is_written_down(self, queue: Queue) -> None:
+        """Also what is no text, such as half a character of a file's name, ends an attempt.
+
+        To fix it: put something else in its place. A job whose failure can't be told is begun
+        again and again.
+        """
+        job_id = self.put(queue)
+        claim = self.taken(queue)
+        odd = "no such file: \udcff\0.png"
+        assert self.beat(queue, claim, progress=Progress(message=odd)) == "ok"
+        failure = Failure(code="io", message=odd, hint=odd)
+        assert queue.fail(job_id, claim.token, failure, retry=False) == "failed"
+        said = self.job(queue, job_id).errors[-1].failure
+        assert said.code == "io"
+        assert said.message.startswith("no such file: ")
+
     def test_pause_can_be_given(self, queue: Queue, elapse: Elapse) -> None:
         """`after` is how long to wait, such as a server asked for."""
         self.put(queue)
