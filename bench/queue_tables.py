@@ -50,7 +50,7 @@ def tables(found: Sequence[Drained]) -> list[Table]:
             )
         )
     ratios = ("× SKIP LOCKED", "× its manager", "× its worker")
-    claims = ("claim p50, ms", "p99, ms", "target")
+    claims = ("claim p50, ms", "p99", "longest", "target")
     head = (f"queue ({len(found[0].rates)} rounds)", "jobs/s", "min..max", *ratios, *claims)
     return [Table("Queues: jobs per second", head, rows)]
 
@@ -61,10 +61,11 @@ def _rates(rates: Sequence[float]) -> tuple[str, str]:
     return f"{median(rates):.0f}", f"{min(rates):.0f}..{max(rates):.0f}"
 
 
-def _claims(seconds: Sequence[float]) -> tuple[str, str]:
+def _claims(seconds: Sequence[float]) -> tuple[str, ...]:
     if len(seconds) < 2:
-        return NONE, NONE
-    return f"{median(seconds) * 1000:.1f}", f"{quantiles(seconds, n=100)[-1] * 1000:.1f}"
+        return NONE, NONE, NONE
+    shown = (median(seconds), quantiles(seconds, n=100)[-1], max(seconds))
+    return tuple(f"{one * 1000:.1f}" for one in shown)
 
 
 def _ratio(rates: Sequence[float], base: Sequence[float]) -> float | None:
