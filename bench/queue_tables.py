@@ -23,10 +23,10 @@ def about() -> list[str]:
         f"Each queue is filled with {queues.JOBS} jobs, or {queues.QUICK_JOBS} of a first look, "
         "and drained by processes that take a job and finish it, and do nothing in between. A "
         "round does all of them, each in a new file or database; the next has the other order.",
-        "SQLite has `synchronous=full`; PostgreSQL is one server on this machine, asked without "
-        "HTTP, with `fsync` and `synchronous_commit` on. SKIP LOCKED alone is a table, a "
-        "`select … for update skip locked` and two updates, in the way of pgmq: no token, no "
-        "owners, no limits.",
+        "SQLite has `synchronous=full`; PostgreSQL is one server on this machine, with `fsync` and "
+        "`synchronous_commit` on, asked without HTTP unless PostgREST is named. SKIP LOCKED alone "
+        "is a table, a `select … for update skip locked` and two updates, in the way of pgmq: no "
+        "token, no owners, no limits.",
         f"{queues.PEER} {queues.VERSION} is asked by its job manager (fetch and finish), and by "
         "its own worker, with one job at a time, polling; both have an environment of their own.",
     ]

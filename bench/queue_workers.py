@@ -15,8 +15,6 @@ from imagen_core.types import new_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imagen_core.queueing import Queue
-
 RESULT = {"id": "r", "outputs": [{"path": "cat.png", "sha256": "0" * 64}], "cost": None}
 LEASE, DEADLINE = 60.0, 3600.0
 
@@ -32,18 +30,55 @@ class Ends(NamedTuple):
 def sqlite(folder: str) -> Iterator[Ends]:
     """The embedded queue of imagen."""
     with contextlib.closing(SqliteQueue(Path(folder))) as queue:
-        yield _of_imagen(queue)
+
+        def take() -> tuple[str, str] | None:
+            token = new_id()
+            job = queue.claim("w", token, backends={"flux": ""}, lease=LEASE, deadline=DEADLINE)
+            return (job.id, token) if job else None
+
+        yield Ends(take, lambda job: queue.complete(*job, RESULT))
 
 
-def _of_imagen(queue: Queue) -> Ends:
-    """Any queue of imagen: one on a server needs no more than this."""
+@contextlib.contextmanager
+def functions(url: str) -> Iterator[Ends]:
+    """The functions of imagen's schema, without HTTP."""
+    import psycopg
 
-    def take() -> tuple[str, str] | None:
-        token = new_id()
-        job = queue.claim("w", token, backends={"flux": ""}, lease=LEASE, deadline=DEADLINE)
-        return (job.id, token) if job else None
+    with psycopg.connect(url, autocommit=True) as connection:
 
-    return Ends(take, lambda job: queue.complete(*job, RESULT))
+        def take() -> tuple[str, str] | None:
+            token = new_id()
+            given = [token, json.dumps({"flux": ""}), LEASE, DEADLINE]
+            claim = "select imagen.claim('w', %s, %s, %s, %s)"
+            [job] = connection.execute(claim, given).fetchone() or [None]
+            return (job["id"], token) if job else None
+
+        def finish(job: tuple[str, str]) -> None:
+            complete = "select imagen.complete(%s, %s, %s)"
+            connection.execute(complete, [*job, json.dumps(RESULT)])
+
+        yield Ends(take, finish)
+
+
+@contextlib.contextmanager
+def rest(project: str) -> Iterator[Ends]:
+    """The same functions, as a worker asks for them: by HTTP, with a key."""
+    import httpx
+
+    about = json.loads(project)
+    head = {"Authorization": f"Bearer {about['key']}", "Content-Profile": "imagen"}
+    with httpx.Client(base_url=about["rest"], headers=head, verify=False) as client:
+
+        def ask(function: str, **given: Any) -> Any:
+            return client.post(f"/rpc/{function}", json=given).raise_for_status().json()
+
+        def take() -> tuple[str, str] | None:
+            token = new_id()
+            given = {"backends": {"flux": ""}, "lease": LEASE, "deadline": DEADLINE}
+            job = ask("claim", worker="w", token=token, **given)
+            return (job["id"], token) if job else None
+
+        yield Ends(take, lambda job: ask("complete", job=job[0], token=job[1], result=RESULT))
 
 
 @contextlib.contextmanager
@@ -84,7 +119,7 @@ def drain(ends: Ends) -> dict[str, Any]:
     return {"begun": begun, "ended": time.monotonic(), "jobs": len(claims), "claims": claims}
 
 
-WAYS = {way.__name__: way for way in (sqlite, skip_locked)}
+WAYS = {way.__name__: way for way in (sqlite, functions, rest, skip_locked)}
 
 
 def main(way: str, target: str) -> None:

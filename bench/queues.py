@@ -27,6 +27,8 @@ QUICK_JOBS, QUICK_ROUNDS = 300, 2
 PAYLOAD = {"prompt": "a cat in a fishbowl, ink on paper", "width": 1024, "height": 1024, "seed": 7}
 
 SQLITE = "imagen, SQLite"
+FUNCTIONS = "imagen, PostgreSQL"
+REST = "imagen, PostgreSQL by PostgREST"
 SKIP_LOCKED = "PostgreSQL, SKIP LOCKED alone"
 MANAGER = f"{PEER} {VERSION}, its job manager"
 WORKER = f"{PEER} {VERSION}, its worker"
@@ -63,9 +65,17 @@ class Rig(NamedTuple):
     peer: str
     jobs: int
 
+    def project(self) -> dict[str, str]:
+        """The addresses and a key of a project with imagen's tables; the same each time."""
+        return self.server.ask_json("project")
+
     def database(self) -> str:
         """The address of a new database."""
         return str(self.server.ask_json("database")["url"])
+
+
+class NotHereError(Exception):
+    """Something that is needed is not there; it was told, or is for later."""
 
 
 def measure(folder: Path, *, quick: bool) -> list[Drained]:
@@ -79,7 +89,7 @@ def measure(folder: Path, *, quick: bool) -> list[Drained]:
             for one in found if number % 2 else reversed(found):
                 place = folder / f"{number}-{len(one.name)}-{one.processes}"
                 rig = Rig(place, server, peer.python if peer else "", jobs)
-                if rig.peer or PEER not in one.name:
+                with contextlib.suppress(NotHereError):
                     _drain(rig, one)
     return found
 
@@ -110,6 +120,23 @@ def _fill_sqlite(rig: Rig) -> Sequence[str]:
     return _worker("sqlite", str(rig.folder))
 
 
+def _fill_project(rig: Rig, way: str) -> Sequence[str]:
+    import psycopg
+
+    about = rig.project()
+    with psycopg.connect(about["url"], autocommit=True) as connection:
+        if connection.execute("select to_regclass('imagen.jobs')").fetchone() == (None,):
+            raise NotHereError
+        connection.execute("truncate imagen.jobs, imagen.turns")
+        connection.execute(
+            "select imagen.enqueue(gen_random_uuid(), 'flux', %s::jsonb) "
+            "from generate_series(1, %s)",
+            [json.dumps(PAYLOAD), rig.jobs],
+        )
+        connection.execute("vacuum analyze imagen.jobs")
+    return _worker(way, about["url"] if way == "functions" else json.dumps(about))
+
+
 def _fill_plain(rig: Rig) -> Sequence[str]:
     import psycopg
 
@@ -125,6 +152,8 @@ def _fill_plain(rig: Rig) -> Sequence[str]:
 
 
 def _fill_peer(rig: Rig, way: str) -> Sequence[str]:
+    if not rig.peer:
+        raise NotHereError
     script = str(Path(__file__).with_name("queue_peer.py"))
     url = rig.database()
     with Dialogue([rig.peer, script, "fill", url]) as filling:
@@ -139,6 +168,8 @@ def _worker(way: str, target: str) -> Sequence[str]:
 
 FILLED: dict[str, Callable[[Rig], Sequence[str]]] = {
     SQLITE: _fill_sqlite,
+    FUNCTIONS: lambda rig: _fill_project(rig, "functions"),
+    REST: lambda rig: _fill_project(rig, "rest"),
     SKIP_LOCKED: _fill_plain,
     MANAGER: lambda rig: _fill_peer(rig, "manager"),
     WORKER: lambda rig: _fill_peer(rig, "worker"),
@@ -147,12 +178,20 @@ FILLED: dict[str, Callable[[Rig], Sequence[str]]] = {
 
 
 def serve() -> None:
-    """Be a PostgreSQL that syncs, until standard input ends; `database` asks for a new one."""
+    """Be a PostgreSQL that syncs, until standard input ends.
+
+    `database` asks for a new one, `project` for that with imagen's tables and a PostgREST.
+    """
     sys.path.insert(0, str(FIXTURES))
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(_syncing_cluster()) as cluster:
         print("ready", flush=True)
-        for _ in sys.stdin:
-            print(json.dumps({"url": cluster.database().url()}), flush=True)
+        for line in sys.stdin:
+            if line.strip() == "database":
+                print(json.dumps({"url": cluster.database().url()}), flush=True)
+            else:
+                project = cluster.project()
+                about = {"url": project.database.url(), "rest": project.rest_url}
+                print(json.dumps({**about, "key": project.token("service_role")}), flush=True)
 
 
 def _syncing_cluster() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from io import BytesIO
 from typing import Any, ClassVar
 
 from imagen_core.queueing import DAY, IMAGE_SECONDS, OFFER_SECONDS, Load, Offer, Queue
@@ -95,7 +96,7 @@ class Listing(Claiming):
 
         To fix it: the owner is part of what an image is kept under, also where that is nobody.
         """
-        data = b"\x89PNG\0\xff" * 1000
+        data = _picture("teal")
         first, second = self.owners
         name = queue.put_image(data, owner=first)
         assert name == sha256(data).hexdigest()
@@ -105,7 +106,7 @@ class Listing(Claiming):
         assert queue.put_image(data, owner=first) == name, "a second time it is no harm"
         assert queue.put_image(data, owner=second) == queue.put_image(data, owner="") == name
         assert queue.image(name, owner=second) == queue.image(name, owner="") == data
-        assert queue.image(sha256(b"another").hexdigest(), owner=first) is None
+        assert queue.image(sha256(_picture("red")).hexdigest(), owner=first) is None
 
     def test_prune_forgets_images_that_were_put_long_ago(
         self, queue: Queue, elapse: Elapse
@@ -117,15 +118,16 @@ class Listing(Claiming):
         """
         if not self.forgets_images:
             return
-        old, kept = (queue.put_image(data, owner=self.owners[0]) for data in (b"old", b"kept"))
+        pictures = _picture("gray"), _picture("gold")
+        old, kept = (queue.put_image(data, owner=self.owners[0]) for data in pictures)
         elapse(IMAGE_SECONDS - 5)
         queue.prune()
-        assert queue.image(old, owner=self.owners[0]) == b"old"
-        queue.put_image(b"kept", owner=self.owners[0])
+        assert queue.image(old, owner=self.owners[0]) == pictures[0]
+        queue.put_image(pictures[1], owner=self.owners[0])
         elapse(10)
         queue.prune()
         assert queue.image(old, owner=self.owners[0]) is None, "it is kept for ever"
-        assert queue.image(kept, owner=self.owners[0]) == b"kept", "it was put there again"
+        assert queue.image(kept, owner=self.owners[0]) == pictures[1], "it was put there again"
 
     def test_pace_and_publishing_are_told(self, queue: Queue) -> None:
         """`pace` is a number of seconds, `publishes` the switch of a step, or empty."""
@@ -138,3 +140,12 @@ class Listing(Claiming):
         status = queue.status()
         assert status.ok, status.text
         assert status.text
+
+
+def _picture(colour: str) -> bytes:
+    """One that any queue takes."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGB", (16, 16), colour).save(file, "png")
+    return file.getvalue()
