@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +195,7 @@ def loads(rows: Iterable[sqlite3.Row], now: float) -> tuple[Load, ...]:
 def with_error(row: sqlite3.Row, error: JobError) -> str:
     """The errors of a row with one more, as they are stored."""
     known = _read_if_possible(_LIST, row["errors"], [])
-    return encoded([*known, msgspec.Raw(told(error).encode())][-KEPT_ERRORS:])
+    return encoded([*known, error][-KEPT_ERRORS:])
 
 
 def encoded(value: Any) -> str:
@@ -205,15 +204,6 @@ def encoded(value: Any) -> str:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"this can't be written into the queue: {error}") from error
-
-
-def told(value: Progress | JobError) -> str:
-    """What a worker has to say, as it is stored: whatever is no text in it becomes `?`."""
-    try:
-        return msgspec.json.encode(value).decode()
-    except UnicodeEncodeError:
-        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
-        return text.encode(errors="replace").decode()
 
 
 def iso(seconds: float) -> str:

@@ -28,7 +28,6 @@ from imagen_core.job_rows import (
     listing,
     loads,
     offer_of,
-    told,
     with_error,
 )
 from imagen_core.queueing import (
@@ -48,6 +47,7 @@ from imagen_core.queueing import (
     Queue,
     State,
     backoff,
+    legible,
 )
 from imagen_core.types import Failure, Status
 
@@ -148,7 +148,7 @@ class SqliteQueue(Queue):
     ) -> Beat:
         """Hold it for longer, and write down how far it is."""
         check_lengths(lease)
-        said = told(progress) if progress else None
+        said = encoded(legible(progress)) if progress else None
         kept = None if checkpoint is None else encoded(checkpoint)
         with self._change() as (connection, now):
             held = connection.execute(_HELD, (job_id, token)).fetchone()
@@ -373,7 +373,7 @@ class SqliteQueue(Queue):
             state = "queued" if retry and attempt < row["max_attempts"] else "failed"
         wait = self._backoff(attempt) if after is None else max(0.0, after)
         who = worker or row["worker"]
-        error = JobError(at=iso(now), attempt=attempt, worker=who, failure=failure)
+        error = JobError(at=iso(now), attempt=attempt, worker=who, failure=legible(failure))
         run_at, finished = (now + wait, None) if state == "queued" else (row["run_at"], now)
         counted = (attempt, row["crashes"] + crashes, with_error(row, error))
         connection.execute(_END, (state, run_at, *counted, finished, row["seq"]))
