@@ -137,17 +137,21 @@ class Terminal:
 
         self._tell(printable("".join(traceback.format_exception(error))))
 
+    @property
+    def is_read_by_people(self) -> bool:
+        """Whether the results go to a terminal."""
+        return self.out.isatty()
+
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Columns: aligned under their heads on a terminal, else separated by tabs."""
-        rows = [[printable(cell, newlines=False) for cell in row] for row in rows]
         if not self.out.isatty():
             for row in (head, *rows):
-                self.line("\t".join(row))
+                self.line("\t".join(printable(cell, newlines=False) for cell in row))
             return
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        self._put(self.styled(_columns(head, widths), "1"))
-        for row in rows:
-            self.line(_columns(row, widths))
+        first, *others = aligned((head, *rows))
+        self._put(self.styled(first, "1"))
+        for line in others:
+            self.line(line)
 
     def bar(self, total: int) -> Bar:
         """A progress bar over so many makings; it draws nothing where nobody looks."""
@@ -268,6 +272,15 @@ def printable(text: str, *, newlines: bool = True) -> str:
     )
 
 
-def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-    return "  ".join(padded).rstrip()
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line a row, the cells below each other however many columns their signs take."""
+    from imagen_core.script import columns
+
+    cells = [[printable(cell, newlines=False) for cell in row] for row in rows]
+    widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
