@@ -51,10 +51,12 @@ class Terminal:
     @property
     def width(self) -> int:
         """How many columns stderr has, which may be a terminal where stdout is none."""
-        try:
-            return os.get_terminal_size(self.err.fileno()).columns or COLUMNS
-        except (OSError, ValueError):
-            return COLUMNS
+        return _width(self.err)
+
+    @property
+    def room(self) -> int:
+        """How many columns there are for results; 0 if no terminal shows them."""
+        return _width(self.out) if self.out.isatty() else 0
 
     @property
     def height(self) -> int:
@@ -136,11 +138,6 @@ class Terminal:
         import traceback
 
         self._tell(printable("".join(traceback.format_exception(error))))
-
-    @property
-    def is_read_by_people(self) -> bool:
-        """Whether the results go to a terminal."""
-        return self.out.isatty()
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Columns: aligned under their heads on a terminal, else separated by tabs."""
@@ -253,6 +250,13 @@ class Bar:
         room = self._terminal.width - width - 4
         self._terminal.draw(f"\r {bar} {cut(tail, max(room, 0))}\x1b[K")
         self._visible = True
+
+
+def _width(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or COLUMNS
+    except (OSError, ValueError):
+        return COLUMNS
 
 
 def _nowhere() -> TextIO:

@@ -123,8 +123,7 @@ def list_jobs(app: App, *, store: str, watch: bool, before: str, **filters: Any)
 
 def _room(app: App) -> int:
     """How many columns those have who read the list; 0 if a program does."""
-    console: Any = app.console
-    return console.width if getattr(console, "is_read_by_people", False) else 0
+    return getattr(app.console, "room", 0)
 
 
 def _watch(app: App, queue: Queue, filters: dict[str, Any]) -> None:

@@ -68,9 +68,8 @@ def _read(file: str) -> bytes:
     try:
         if file != STDIN:
             return Path(file).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot read the rows of {file}: {reason}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read the rows of {file}: {error.strerror}") from error
     if sys.stdin is None:
         raise UsageError("standard input is closed", hint="name a file, such as prompts.txt")
     return sys.stdin.buffer.read()

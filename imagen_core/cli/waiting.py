@@ -62,33 +62,34 @@ class Waiting:
         self._stop = threading.Event()
         self._failures: list[Failure] = []
         self._seen: dict[str, tuple[object, ...]] = {}
+        self._queued: set[str] = set()
         self._problem = ""
 
     def run(self) -> None:
         """Wait, and end with the exit code of all together."""
-        self._tell_of_workers()
-        if not self._console.quiet:
-            which = f"the job {self._jobs[0].id} is" if len(self._jobs) == 1 else "the jobs are"
-            self._console.info(f"waiting: {which} in the queue '{self._intake.store}'")
         idle = 0
         with cancelled_by_signals(self._stop):
+            self._look()
+            self._tell_what_is_waited_for()
             while self._open and not self._stop.is_set():
+                self._stop.wait(pause(self._queue, idle))
                 idle = 0 if self._look() else idle + 1
-                if self._open:
-                    self._stop.wait(pause(self._queue, idle))
         self._bar.hide()
         if self._open:
             raise self._interrupted()
         end(self._app, self._failures, len(self._jobs))
 
-    def _tell_of_workers(self) -> None:
-        """Say which backends nobody seems to serve."""
+    def _tell_what_is_waited_for(self) -> None:
+        """Say which jobs are open, and which of them nobody seems to serve."""
+        if self._open and not self._console.quiet:
+            which = f"the job {self._jobs[0].id} is" if len(self._jobs) == 1 else "the jobs are"
+            self._console.info(f"waiting: {which} in the queue '{self._intake.store}'")
         recent = (datetime.now(UTC) - timedelta(seconds=SEEN_SECONDS)).isoformat()
         try:
             offers = self._intake.offers
         except UnavailableError:
             return
-        for name in dict.fromkeys(job.backend for job in self._jobs):
+        for name in dict.fromkeys(job.backend for job in self._open if job.id in self._queued):
             if name not in offers or offers[name].seen_at < recent:
                 self._console.warn(f"no worker serves '{name}' now; what is queued waits for one")
 
@@ -131,6 +132,7 @@ class Waiting:
 
     def _follow(self, job: Job) -> bool:
         waits = job.state == "queued"
+        self._queued |= {job.id} if waits else set()
         progress = Progress(message="waiting for a worker") if waits else job.progress
         self._bar.take(job.id, progress or Progress(message="at work"))
         seen = (job.state, job.attempt, job.progress)
