@@ -196,6 +196,26 @@ def test_closed_stdout_leaves_all_jobs_in_the_queue(imagen_home: Path) -> None:
     assert (done.returncode, done.stderr, len(all_jobs())) == (0, "", 3)
 
 
+@pytest.mark.parametrize("key", ["", "k"])
+def test_queue_that_goes_away_in_the_midst_says_how_many_are_there(
+    imagen: Any, tmp_path: Path, key: str
+) -> None:
+    args = ("enqueue", "a", *MOCK, "--count", "3", *(("--key", key) if key else ()))
+    shared_folder(tmp_path).mkdir(parents=True)
+    full = shared_folder(tmp_path) / "full"
+    full.touch()
+
+    done = imagen(*args, app=shared(tmp_path))
+    full.unlink()
+    again = imagen(*args, app=shared(tmp_path))
+
+    assert (done.exit_code, len(done.out.split())) == (5, 2)
+    told = "; the same command adds the others" if key else ""
+    assert f"imagen: 2 of 3 jobs are in the queue{told}\n" in done.err
+    assert again.exit_code == 0
+    assert len(all_jobs(shared_folder(tmp_path))) == (3 if key else 5)
+
+
 # Input images and parameters that are not for everybody.
 
 

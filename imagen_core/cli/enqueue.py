@@ -169,7 +169,7 @@ def _enqueued(app: App, intake: Intake, jobs: list[NewJob]) -> Iterator[tuple[Ne
         for one in intake.enqueue(jobs):
             done += 1
             yield one
-    except ImagenError:
+    except (ImagenError, KeyboardInterrupt):
         if len(jobs) > 1:
             told = f"{done} of {len(jobs)} jobs are in the queue"
             app.console.info(told + "; the same command adds the others" * bool(jobs[0].key))

@@ -127,7 +127,7 @@ def _facts(job: Job) -> Iterator[tuple[str, Any]]:
     yield "workers that were lost", job.crashes
     times = {
         "created": job.created_at,
-        "not before": job.run_at if job.state == "queued" else None,
+        "not before": job.run_at if job.state == "queued" and job.run_at > job.created_at else None,
         "started": job.started_at,
         "finished": job.finished_at,
         "held until": job.lease_expires_at,

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from imagen_core import Context, Request
-    from imagen_core.queueing import Job, Queue
+    from imagen_core.queueing import Enqueued, Job, NewJob, Queue
 
+FULL = 2
+"""So many jobs are taken by a shared queue with a file `full` beside it."""
 FAILURE = Failure(code="rejected", message="not this", hint="another one")
 BUSY = Failure(code="unavailable", message="busy", retryable=True)
 OWNER = "3f1c6f0e-8a6b-4c1e-9a56-1f0a5f4f9a10"
@@ -79,6 +81,11 @@ class SharedQueue(SqliteQueue):
     """One that does, at each question, what the next line of a file beside it says."""
 
     _gone = False
+
+    def enqueue(self, job: NewJob) -> Enqueued:
+        if self.path.with_name("full").exists() and len(super().jobs()) >= FULL:
+            raise UnavailableError("no answer")
+        return super().enqueue(job)
 
     def get(self, job_id: str) -> Job | None:
         self._misbehave()
