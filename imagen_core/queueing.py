@@ -30,6 +30,10 @@ OFFER_SECONDS = 7 * DAY
 """How long it is remembered that a worker once offered a backend."""
 IMAGE_SECONDS = 120 * DAY
 """How long an input image is kept after it was put there last."""
+MAX_DELAY = 3650 * DAY
+"""How far in the future a job may lie; what comes later has no date."""
+IDLE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""How long to wait after each question that was in vain; the queue's pace is the most."""
 
 
 class NewJob(Struct, frozen=True, kw_only=True):
@@ -58,8 +62,9 @@ class NewJob(Struct, frozen=True, kw_only=True):
             raise UsageError(f"the priority of a job is 0 to 9, not {self.priority}")
         if not 1 <= self.max_attempts <= 20:
             raise UsageError(f"a job has 1 to 20 attempts, not {self.max_attempts}")
-        if not (math.isfinite(self.delay) and self.delay >= 0):
-            raise UsageError(f"the delay of a job is a number of seconds, not {self.delay}")
+        if not (math.isfinite(self.delay) and 0 <= self.delay <= MAX_DELAY):
+            told = f"the delay of a job is 0 to {MAX_DELAY:.0f} seconds, not {self.delay}"
+            raise UsageError(told)
 
 
 class Enqueued(Struct, frozen=True, kw_only=True):
@@ -273,6 +278,12 @@ class Queue(Protocol):
     def close(self) -> None:
         """Give back what it holds."""
         ...
+
+
+def pause(queue: Queue, idle: int) -> float:
+    """How long to wait when it was in vain so often; never all who wait at once."""
+    longest = min(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)], queue.pace)
+    return longest * random.uniform(1.0, 1.2)
 
 
 def backoff(attempt: int) -> float:
