@@ -24,14 +24,13 @@ from imagen_core import (
     pass_app,
     told,
 )
+from imagen_supabase.keys import seconds_of
 
 if TYPE_CHECKING:
     from imagen_supabase.client import Project
     from imagen_supabase.cloud import Sent
     from imagen_supabase.inventory import Item
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-LONGEST_SECONDS = 10 * 365 * 86400
 PATHS = (
     "PATH: a picture or a folder with pictures and their sidecars; without, those of the ledger."
 )
@@ -235,7 +234,7 @@ def url(app: App, path: str, *, expires: str) -> None:
     """Find the picture by its bytes, and have its address signed."""
     from imagen_supabase.client import connect
 
-    seconds = _seconds(expires)
+    seconds = seconds_of(expires)
     project = app.context.once(connect)
     place = _place(app, project, path)
     signed = project.signed_url(place, seconds)
@@ -267,16 +266,6 @@ def _place(app: App, project: Project, path: str) -> str:
     for row in project.select(IMAGES, "id,storage_path", **conditions):
         return str(row["storage_path"])
     raise UsageError(f"{path} is not in the cloud", hint=f"imagen cloud push {path}")
-
-
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,12})([smhd]?)", text.strip().lower())
-    seconds = int(found[1]) * UNITS[found[2] or "s"] if found else 0
-    if not 1 <= seconds <= LONGEST_SECONDS:
-        raise UsageError(
-            f"'{text}' is no time to expire in", hint="for instance 3600, 10m, 12h or 7d"
-        )
-    return seconds
 
 
 def _tell_sent(app: App, item: Item, place: str) -> None:

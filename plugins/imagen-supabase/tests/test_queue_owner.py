@@ -13,7 +13,9 @@ from msgspec.structs import replace
 import imagen_supabase
 from imagen_core import Done
 from imagen_core.testing import isolated_app
-from imagen_supabase import cloud
+from imagen_supabase import cloud, usage
+from imagen_supabase.client import connect
+from imagen_supabase.tables import USAGE
 
 pytestmark = [pytest.mark.system, pytest.mark.parametrize("cluster", ["system"], indirect=True)]
 
@@ -150,3 +152,57 @@ def test_push_leaves_out_a_job_of_nobody_that_is_known(maker: Maker) -> None:
     assert done.exit_code == 7
     assert "the owner of the job is no UUID, but 'ada'" in done.err
     assert maker.owners == [maker.machine.owner]
+
+
+# With a worker's key
+
+
+@pytest.fixture
+def worker(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> Maker:
+    """The same machine, whose key is that of the workers' role."""
+    token = maker.machine.gateway.token("imagen_worker")
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", token)
+    maker._environment["SUPABASE_SERVICE_KEY"] = token
+    return maker
+
+
+def test_worker_syncs_once_and_finds_it_again(worker: Maker) -> None:
+    run = worker.made(USER)
+
+    first, again = (worker.sync(run) for _ in range(2))
+
+    assert first == again
+    assert first[0].startswith(run.outputs[0].date)
+    assert (worker.owners, len(worker.machine.objects)) == ([USER], 1)
+
+
+def test_worker_takes_another_name_where_another_picture_is(worker: Maker) -> None:
+    one = worker.made(str(uuid4()), "--seed", "3")
+    other = worker.made(str(uuid4()), "--seed", "3", "--size", "64x64", "--output", "o.png")
+    other = replace(other, outputs=(replace(other.outputs[0], slug=one.outputs[0].slug),))
+
+    told = [*worker.sync(one), *worker.sync(other, output={"sidecar": False})]
+
+    assert len({*told, *worker.machine.objects}) == len(worker.owners) == 2
+
+
+def test_worker_tells_of_a_row_that_is_another_owners(worker: Maker) -> None:
+    run = worker.made(USER)
+    worker.sync(run)
+
+    [told] = worker.sync(replace(run, owner=str(uuid4())))
+
+    assert f"its row belongs to another owner, {USER}" in told
+
+
+def test_worker_writes_down_what_was_spent(worker: Maker) -> None:
+    run = worker.made(USER)
+    row = usage.row(run)
+    with closing(worker.app()) as app:
+        project = app.context.once(connect)
+
+        assert [project.insert(USAGE, [row]) for _ in range(2)] == [{run.id}, set()]
+
+    assert worker.machine.sql("select backend from mai.imagen_usage where id = %s", run.id) == [
+        ("mock",)
+    ]

@@ -50,13 +50,15 @@ begin
 end
 $$;
 
--- These two things belong to others, who may have said no.
+-- What is granted here and below may belong to others, who have to allow it.
 do $$
 begin
     if exists (select from pg_roles where rolname = 'imagen_worker') then
         grant usage on schema storage to imagen_worker;
         grant select, insert on storage.objects to imagen_worker;
-        if not has_table_privilege('imagen_worker', 'storage.objects', 'INSERT') then
+        if not has_schema_privilege('imagen_worker', 'storage', 'USAGE')
+            or not has_table_privilege('imagen_worker', 'storage.objects', 'SELECT')
+            or not has_table_privilege('imagen_worker', 'storage.objects', 'INSERT') then
             raise insufficient_privilege;
         end if;
     end if;
