@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from imagen_core.errors import UsageError
 from imagen_core.types import Failure, Progress, Status, new_id
@@ -17,11 +18,14 @@ Beat = Literal["ok", "cancel", "lost"]
 """`cancel`: somebody wants it stopped. `lost`: it is another worker's by now, or its time is up."""
 Completion = Literal["ok", "already", "lost", "gone"]
 Ending = Literal["queued", "failed", "cancelled", "lost"]
+Said = TypeVar("Said", Failure, Progress)
 
 DAY = 86_400.0
 KEPT_ERRORS = 20
 LEASE_EXPIRED = "lease_expired"
 DEADLINE = "deadline"
+UNREADABLE = "unreadable"
+"""The code of the failure of a job that the queue can't read."""
 OFFER_SECONDS = 7 * DAY
 """How long it is remembered that a worker once offered a backend."""
 IMAGE_SECONDS = 120 * DAY
@@ -290,6 +294,13 @@ def backoff(attempt: int) -> float:
 def longest_backoff(attempt: int) -> float:
     """What `backoff` is at most; it is at least half of that."""
     return min(900.0, 5.0 * 3.0 ** (attempt - 1))
+
+
+def legible(said: Said) -> Said:
+    """What a worker says, with `?` in place of what is no text: it has to be written down."""
+    texts = {name: value for name, value in asdict(said).items() if isinstance(value, str)}
+    clean = {name: text.encode(errors="replace").decode() for name, text in texts.items()}
+    return replace(said, **clean)
 
 
 def _is_uuid(text: str) -> bool:

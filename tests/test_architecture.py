@@ -40,7 +40,7 @@ LAYERS = (
         "unifont",
     ),
     (
-        *("ledger", "jobs", "job_rows", "sidecar", "comparison", "report"),
+        *("ledger", "jobs", "job_rows", "job_claims", "sidecar", "comparison", "report"),
         *("mock", "sheet", "sheet_plan", "usage"),
     ),
     (
