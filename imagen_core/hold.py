@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from imagen_core.errors import CredentialsError, ImagenError, UnavailableError
+from imagen_core.errors import ImagenError, RejectedError, UsageError
 from imagen_core.queueing import backoff
 
 if TYPE_CHECKING:
@@ -87,13 +87,18 @@ class Hold:
         """Make the call that ends the job, until it is answered; None if nobody waits for that.
 
         The lease is renewed meanwhile. A beat that comes behind the call finds it lost, which
-        says nothing of the call.
+        says nothing of the call. Raises what would be the same if it was asked again.
         """
         with self._lock:
             if self._standing in ("lost", "over"):
                 return None
             self._standing = "over"
-        found = self._answered(lambda: call(self.job.id, self._token), ending=True)
+        try:
+            found = self._answered(lambda: call(self.job.id, self._token), ending=True)
+        except BaseException:
+            with self._lock:
+                self._standing = "ours"  # to be ended in another way
+            raise
         self.leave()
         return found
 
@@ -108,7 +113,9 @@ class Hold:
         while ending or self.standing in ("ours", "unsure"):
             try:
                 return call()
-            except (UnavailableError, CredentialsError) as error:
+            except (UsageError, RejectedError):
+                raise
+            except ImagenError as error:
                 self._note(str(error))
             attempt += 1
             if self._leaving.wait(min(RETRY_SECONDS, backoff(attempt) / 5)):
@@ -124,7 +131,7 @@ class Hold:
                 self._beat()
             except ImagenError as error:
                 self._note(str(error))
-            except Exception as error:  # noqa: BLE001 - a third party's queue may raise anything
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a queue may raise anything
                 self._note(f"{type(error).__name__}: {error}")
 
     def _pause(self) -> None:

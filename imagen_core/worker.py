@@ -89,11 +89,10 @@ class Worker:
         self._target = target
         self._watcher = watcher
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._attempts: dict[str, Attempt] = {}
-        self._busy: dict[str, str] = {}
+        self._attempts: dict[Hold, Attempt] = {}
+        self._busy: dict[Hold, str] = {}
         self._room = threading.Condition()
-        self._enough = threading.Event()
-        self._claimer = threading.Thread(target=self._claim, name="imagen-claims", daemon=True)
+        self._claimer = threading.Thread()
         self._ending = False
         self.unanswered = 0
 
@@ -103,12 +102,16 @@ class Worker:
         What can't be begun raises; later faults are told, and waited for.
         """
         self._announce()
+        self._claimer = threading.Thread(
+            target=self._claim, args=(stop,), name="imagen-claims", daemon=True
+        )
         self._claimer.start()
         stopped = 0.0
         while True:
             self._take(TICK_SECONDS)
             if stop.is_set():
-                self._no_more()
+                with self._room:
+                    self._room.notify()
                 stopped = stopped or time.monotonic()
                 if hurry.is_set() or time.monotonic() > stopped + self._terms.grace:
                     self._stop_all()
@@ -140,11 +143,11 @@ class Worker:
 
     # What comes of claiming, in a thread of its own, since the queue may be slow to answer.
 
-    def _claim(self) -> None:
+    def _claim(self, stop: threading.Event) -> None:
         token, idle, problem = new_id(), 0, ""
         announced = pruned = time.monotonic()
         taken = 0
-        while self._wait_for_room():
+        while self._wait_for_room(stop):
             pause = 0.0
             try:
                 if time.monotonic() > announced + ANNOUNCE_SECONDS:
@@ -154,7 +157,7 @@ class Worker:
                     pruned = time.monotonic()
                     self._queue.prune()
                 found = self._claimed(token)
-            except Exception as error:  # noqa: BLE001 - a third party's queue may raise anything
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a queue may raise anything
                 if told(error) != problem:
                     problem = told(error)
                     self._tell(problem)
@@ -171,7 +174,7 @@ class Worker:
                     idle += 1
             if self._terms.most and taken >= self._terms.most:
                 return
-            self._enough.wait(pause)
+            stop.wait(pause)
 
     def _claimed(self, token: str) -> bool:
         terms = self._terms
@@ -183,7 +186,7 @@ class Worker:
             return False
         hold = Hold(self._queue, job, token, lease=terms.lease, claimed_at=sent, woken=self._wake)
         with self._room:
-            self._busy[job.id] = job.resource
+            self._busy[hold] = job.resource
         hold.start()
         self._inbox.put(lambda: self._begin(hold))
         return True
@@ -193,10 +196,10 @@ class Worker:
         longest = min(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)], self._queue.pace)
         return longest * random.uniform(1.0, 1.2)
 
-    def _wait_for_room(self) -> bool:
+    def _wait_for_room(self, stop: threading.Event) -> bool:
         """Wait until another job may be taken; False if none is to be."""
         with self._room:
-            while not self._enough.is_set():
+            while not stop.is_set():
                 if len(self._busy) < self._terms.concurrency and self._free():
                     return True
                 self._room.wait(1.0)
@@ -241,31 +244,28 @@ class Worker:
             ledger=self._ledger,
             target=self._target,
         )
-        self._attempts[hold.job.id] = attempt
+        self._attempts[hold] = attempt
         self._watcher.begun(hold.job)
-        if self._ending:
-            self._end(attempt, attempt.release())
-            return
+        self._see_to(attempt, attempt.release if self._ending else attempt.run)
+
+    def _see_to(self, attempt: Attempt, ending: Callable[[], Report]) -> None:
+        """Let this be how it ends, in a thread of its own."""
 
         def work() -> None:
-            report = attempt.run()
+            report = ending()
             self._inbox.put(lambda: self._end(attempt, report))
 
-        threading.Thread(target=work, name=f"imagen-job-{hold.job.id[:8]}", daemon=True).start()
+        name = f"imagen-job-{attempt.job.id[:8]}"
+        threading.Thread(target=work, name=name, daemon=True).start()
 
     def _end(self, attempt: Attempt, report: Report) -> None:
-        if self._attempts.pop(attempt.job.id, None) is None:
+        if self._attempts.pop(attempt.hold, None) is None:
             return
         with self._room:
-            self._busy.pop(attempt.job.id, None)
+            self._busy.pop(attempt.hold, None)
             self._room.notify()
         self.unanswered += report.result == "unanswered"
         self._watcher.ended(attempt.job, report)
-
-    def _no_more(self) -> None:
-        self._enough.set()
-        with self._room:
-            self._room.notify()
 
     def _stop_all(self) -> None:
         """Give back what is in hand: what can't stop by itself in time is released as it is."""
@@ -273,14 +273,18 @@ class Worker:
         for attempt in self._attempts.values():
             if not attempt.is_left_elsewhere:
                 attempt.stop("release")
-        until = time.monotonic() + LAST_SECONDS
-        while time.monotonic() < until and self._is_stopping():
-            self._take(TICK_SECONDS)
-        left = [*self._attempts.values()]
-        for attempt in left:
+        self._take_until(lambda: not self._is_stopping())
+        for attempt in self._attempts.values():
             attempt.hold.leave()  # one try each
-        for attempt in left:
-            self._end(attempt, attempt.release())
+            self._see_to(attempt, attempt.release)
+        self._take_until(lambda: not self._attempts)
+        for attempt in [*self._attempts.values()]:
+            self._end(attempt, Report("unanswered"))
+
+    def _take_until(self, over: Callable[[], bool]) -> None:
+        until = time.monotonic() + LAST_SECONDS
+        while time.monotonic() < until and not over():
+            self._take(TICK_SECONDS)
 
     def _is_stopping(self) -> bool:
         """Whether anything may still end by itself, or be claimed."""
