@@ -33,6 +33,8 @@ ANNOUNCE_SECONDS = 600.0
 PRUNE_SECONDS = 3600.0
 LAST_SECONDS = 5.0
 """How long what was told to stop may take for it."""
+OVERTIME_SECONDS = 15.0
+"""How much later the queue takes a job away whose time was up."""
 TICK_SECONDS = 0.25
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")
 
@@ -130,13 +132,16 @@ class Worker:
                 self._inbox.get_nowait()()
 
     def _look_after(self, attempt: Attempt) -> None:
-        hold = attempt.hold
+        hold, late = attempt.hold, attempt.seconds > self._terms.limit
         if hold.wants_cancel:
             attempt.stop("cancel")
+        elif late and hold.standing == "lost":
+            # What goes on there is another's by now, who would miss it.
+            self._end(attempt, Report("lost", seconds=attempt.seconds))
+        elif late:
+            attempt.stop("deadline")
         elif hold.standing in ("unsure", "lost"):
             attempt.doubt()
-        elif attempt.seconds > self._terms.limit - min(LAST_SECONDS, self._terms.limit / 10):
-            attempt.stop("deadline")
         if hold.problem and hold.problem != attempt.problem:
             self._watcher.warned(f"job {attempt.job.id}: {hold.problem}")
         attempt.problem = hold.problem
@@ -180,7 +185,11 @@ class Worker:
         terms = self._terms
         sent = time.monotonic()
         job = self._queue.claim(
-            terms.name, token, backends=self._free(), lease=terms.lease, deadline=terms.limit
+            terms.name,
+            token,
+            backends=self._free(),
+            lease=terms.lease,
+            deadline=terms.limit + OVERTIME_SECONDS,
         )
         if job is None:
             return False

@@ -90,8 +90,9 @@ class Log(Watcher):
 class Shift:
     """One worker after the other, each in a thread, on one queue."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **plugins: object) -> None:
         (folder / "gates").mkdir()
+        self._plugins = plugins
         self.folder = folder
         self.gates = gated.Gates(folder / "gates")
         self.queue = Unsteady(folder / "queue")
@@ -100,13 +101,14 @@ class Shift:
         self._threads: list[threading.Thread] = []
         self.configure(BACKENDS)
 
-    def configure(self, backends: Mapping[str, Mapping[str, Any]]) -> None:
+    def configure(self, backends: Mapping[str, Mapping[str, Any]], **environment: str) -> None:
+        """Serve these from now on; the plugins beside `gated` are those given at the beginning."""
         self.backends = backends
         self.app = isolated_app(
             self.folder,
             config=json.dumps({"backends": backends}),
-            plugins={"gated": gated},
-            environment={gated.FOLDER: str(self.gates.folder)},
+            plugins={"gated": gated, **self._plugins},
+            environment={gated.FOLDER: str(self.gates.folder), **environment},
         )
 
     def enqueue(self, backend: str = "gated", prompt: str = "a cat", **fields: Any) -> str:

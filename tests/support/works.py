@@ -148,6 +148,11 @@ class Works:
         assert found == {*made, *(f"{name}.json" for name in made)}
         return [(out or self.out) / name for name in made]
 
+    def begun(self, job_id: str) -> Run | None:
+        """What is written down of it, finished or not."""
+        with contextlib.closing(Ledger(self.data)) as ledger:
+            return ledger.get(job_id)
+
     def runs(self) -> list[Run]:
         """What the ledger of this machine has."""
         with contextlib.closing(Ledger(self.data)) as ledger:
