@@ -154,7 +154,8 @@ class Attempt:
             request = payload.request_of(self.job, found, self._app, self._queue)
         except UsageError as error:
             return self._failed(Failure.of(error))
-        self._pipeline = self._pipeline.on_behalf(found.caller or None, self.job.owner)
+        caller, owner = found.caller or None, self.job.owner
+        self._pipeline = self._pipeline.on_behalf(caller, owner, self.hold.is_lost)
         with contextlib.suppress(msgspec.ValidationError):
             self._checkpoint = msgspec.convert(self.job.checkpoint, Checkpoint)
         request = replace(request, id=payload.making_id(self.job.id, self._checkpoint.making))
@@ -200,8 +201,7 @@ class Attempt:
                         self.hold.tell(item)
                     case Run():
                         run, self._is_made = item, True
-                        # What comes next is published, and nobody should see it twice.
-                        if run.failure is None and not self.hold.is_sure():
+                        if not self._may_publish(run):
                             return Report("lost", run)
                     case Note():
                         notes.append(item)
@@ -211,6 +211,10 @@ class Attempt:
         return self._ended(
             replace(run, notes=(*run.notes, *notes)), published=self._pipeline.is_published(notes)
         )
+
+    def _may_publish(self, run: Run) -> bool:
+        """Whether its steps may go on: nobody should see it twice, or as failed once it is made."""
+        return not self.hold.is_lost() if run.failure else self.hold.is_sure()
 
     def _accepted(self, event: Accepted) -> None:
         about = self._backend.about

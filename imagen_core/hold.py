@@ -22,6 +22,8 @@ Standing = Literal["ours", "unsure", "lost", "over"]
 """`unsure`: for too long nobody could say; another worker may have it by now."""
 
 RETRY_SECONDS = 10.0
+DOUBT_SECONDS = 1.0
+"""How long one who has slept may wait to hear whether a job is still his."""
 THREAD_NAME = "imagen-hold"
 
 
@@ -50,7 +52,9 @@ class Hold:
         self._lease = lease
         self._woken = woken
         self._good = claimed_at
+        self._doubted = 0.0
         self._lock = threading.Lock()
+        self._heard = threading.Condition()
         self._calling = threading.Lock()
         self._standing: Standing = "ours"
         self._leaving = threading.Event()
@@ -82,6 +86,17 @@ class Hold:
     def is_sure(self) -> bool:
         """Whether it is ours at this moment; waits for an answer."""
         return self._answered(self._beat) in ("ok", "cancel")
+
+    def is_lost(self) -> bool:
+        """Whether it is surely not ours any more; waits once where nobody has said for long."""
+        end = time.monotonic() + DOUBT_SECONDS
+        while self.standing == "unsure" and self._good != self._doubted:
+            if time.monotonic() > end:
+                self._doubted = self._good
+            self._changed.set()
+            with self._heard:
+                self._heard.wait(DOUBT_SECONDS / 10)
+        return self.standing in ("lost", "over")
 
     def end(self, call: Callable[[str, str], T]) -> T | None:
         """Make the call that ends the job, until it is answered; None if nobody waits for that.
@@ -163,6 +178,8 @@ class Hold:
                     self._standing = "lost"
                 self.wants_cancel = self.wants_cancel or answer == "cancel"
                 self.problem = ""
+        with self._heard:
+            self._heard.notify_all()
         if answer != "ok":
             self._woken()
         return answer

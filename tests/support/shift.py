@@ -16,7 +16,7 @@ from imagen_core.payload import payload
 from imagen_core.testing import isolated_app
 from imagen_core.worker import Terms, Watcher, Worker
 from scripted import join_makings
-from works import until
+from works import lapse, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,11 +155,11 @@ class Shift:
     def reached(self, point: str) -> None:
         until(lambda: self.gates.seen(point))
 
-    def steal(self) -> None:
-        """Let somebody else have what runs, as when a lease is over."""
-        with self.queue.database.write() as connection:
-            connection.execute("update jobs set lease_expires_at = 0 where state = 'running'")
-        self.queue.rescue()
+    def steal(self, worker: Worker) -> None:
+        """Let somebody else have what runs, as when a lease is over, and its worker know."""
+        holds = [*worker._attempts]
+        lapse(self.queue)
+        until(lambda: all(hold.standing == "lost" for hold in holds))
 
     def pictures(self) -> list[Path]:
         return sorted(self.app.target().folder.glob("*.png"))

@@ -33,6 +33,13 @@ def until(holds: Callable[[], Any]) -> None:
     assert comes_true(lambda: bool(holds()), SECONDS)
 
 
+def lapse(queue: SqliteQueue) -> None:
+    """Let the time of all leases be over, and no heartbeat come between."""
+    with queue._change() as (connection, now):
+        connection.execute("update jobs set lease_expires_at = 0 where state = 'running'")
+        queue._rescue(connection, now, 20)
+
+
 def line_with(text: str, process: subprocess.Popen[str]) -> str:
     """The next line on stderr that says so; all before it are lost."""
     assert process.stderr
@@ -127,9 +134,7 @@ class Works:
 
     def lapse(self) -> None:
         """Let the time of all leases be over, and the jobs be ready at once."""
-        with self.queue.database.write() as connection:
-            connection.execute("update jobs set lease_expires_at = 0 where state = 'running'")
-        self.queue.rescue()
+        lapse(self.queue)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -189,10 +189,10 @@ def test_job_that_is_lost_goes_on_for_the_worker_who_has_it(
     """The first worker stops nothing, says nothing, and writes nothing into the queue."""
     server.hold()
     job_id = shift.enqueue("flux", **OPTIONS)
-    shift.start(lease=1.5, most=1)
+    worker = shift.start(lease=1.5, most=1)
     server.wait_for(job_id, "held")
     until(lambda: shift.job(job_id).checkpoint)
-    shift.steal()
+    shift.steal(worker)
     shift.start(name="other", most=1)
     until(lambda: shift.job(job_id).worker == "other" and shift.job(job_id).progress)
 
