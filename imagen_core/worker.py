@@ -93,6 +93,7 @@ class Worker:
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._attempts: dict[Hold, Attempt] = {}
         self._busy: dict[Hold, str] = {}
+        self._over = 0
         self._room = threading.Condition()
         self._claimer = threading.Thread()
         self._ending = False
@@ -153,7 +154,7 @@ class Worker:
         announced = pruned = time.monotonic()
         taken = 0
         while self._wait_for_room(stop):
-            pause = 0.0
+            pause, over = 0.0, self._over
             try:
                 if time.monotonic() > announced + ANNOUNCE_SECONDS:
                     announced = time.monotonic()
@@ -179,7 +180,9 @@ class Worker:
                     idle += 1
             if self._terms.most and taken >= self._terms.most:
                 return
-            stop.wait(pause)
+            with self._room:
+                if self._room.wait_for(lambda: stop.is_set() or self._over != over, pause):  # noqa: B023
+                    idle = 0  # what has ended may have stood in the way
 
     def _claimed(self, token: str) -> bool:
         terms = self._terms
@@ -272,6 +275,7 @@ class Worker:
             return
         with self._room:
             self._busy.pop(attempt.hold, None)
+            self._over += 1
             self._room.notify()
         self.unanswered += report.result == "unanswered"
         self._watcher.ended(attempt.job, report)
