@@ -21,6 +21,7 @@ from imagen_core.errors import (
     PluginError,
     UsageError,
 )
+from imagen_core.files import prepare
 from imagen_core.ledger import encoded
 from imagen_core.queueing import DEADLINE
 from imagen_core.stock import OVER, Stock
@@ -169,6 +170,7 @@ class Attempt:
     def _adopted(self, find: Find, request: Request, stock: Stock) -> Report:
         """It was made here before, and lacks its name or its steps at most."""
         assert find.run
+        prepare(self._target)
         outputs = stock.take(find, request, self._target)
         run = replace(find.run, outputs=outputs, owner=self.job.owner)
         if not self.hold.is_sure():
