@@ -13,6 +13,7 @@ from bench import (
     comfyui,
     commands,
     preview,
+    queues,
     replicate,
     report,
     scheduling,
@@ -25,9 +26,9 @@ ROUNDS = 30
 TAILS = 30
 NEW_PROCESSES = 10
 QUICK = 5
-PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH, SCHEDULING, CLOUD, PREVIEW = (
+PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH, SCHEDULING, CLOUD, QUEUES, PREVIEW = (
     *("commands", "tail", "comfyui", "replicate"),
-    *("sheet", "batch", "scheduling", "cloud", "preview"),
+    *("sheet", "batch", "scheduling", "cloud", "queues", "preview"),
 )
 
 
@@ -67,6 +68,9 @@ def _measure(folder: Path, rounds: int, given: argparse.Namespace) -> report.Res
     if given.only in (None, CLOUD):
         (folder / "cloud").mkdir()
         results.clouds = cloud.measure(folder / "cloud", quick=given.quick)
+    if given.only in (None, QUEUES):
+        (folder / "queues").mkdir()
+        results.queues = queues.measure(folder / "queues", quick=given.quick)
     if given.only in (None, PREVIEW):
         (folder / "preview").mkdir()
         results.previews = preview.measure(folder / "preview", quick=given.quick)

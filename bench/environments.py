@@ -89,9 +89,12 @@ def imagen(*, sleepy: bool) -> Environment | None:
     return _prepare(name, sources, stamp=_digest(), variables=constraints)
 
 
-def peer(distribution: str, version: str) -> Environment | None:
-    """One peer in its pinned version, from the package index; None if that fails."""
-    return _prepare(distribution, [f"{distribution}=={version}"])
+def peer(distribution: str, version: str, *more: str) -> Environment | None:
+    """One peer in its pinned version, and what it needs more, from the package index.
+
+    None if that fails.
+    """
+    return _prepare(distribution, [f"{distribution}=={version}", *more])
 
 
 def _prepare(

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench import batch_tables, commands, overheads, preview_tables, sheet_tables
+from bench import batch_tables, commands, overheads, preview_tables, queue_tables, sheet_tables
 from bench.cells import NONE, Table, milliseconds, verdict
 from bench.commands import CLICK, IMAGEN, PASS, PEERS, PYTHON, SLEEPY
 from bench.environments import plugins
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bench.comfyui import Overhead
     from bench.commands import Timing
     from bench.preview import Previews
+    from bench.queues import Drained
     from bench.replicate import Lag
     from bench.scheduling import Spread
     from bench.sheet import Sheets
@@ -58,6 +59,7 @@ class Results:
     batches: list[Batched] = field(default_factory=list)
     spread: Spread | None = None
     clouds: Clouds | None = None
+    queues: list[Drained] = field(default_factory=list)
     previews: Previews | None = None
 
 
@@ -71,6 +73,7 @@ def tables(results: Results) -> list[Table]:
     found += batch_tables.tables(results.batches) if results.batches else []
     found += [_spread(results.spread)] if results.spread else []
     found += [overheads.cloud_table(results.clouds)] if results.clouds else []
+    found += queue_tables.tables(results.queues) if results.queues else []
     return [*found, *preview_tables.tables(results.previews)] if results.previews else found
 
 
@@ -91,6 +94,7 @@ def about(results: Results) -> list[str]:
     found += sheet_tables.about() if results.sheets else []
     found += batch_tables.about() if results.batches else []
     found += overheads.about_cloud(results.clouds) if results.clouds else []
+    found += queue_tables.about() if results.queues else []
     return [*found, *preview_tables.about()] if results.previews else found
 
 
@@ -164,6 +168,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "scheduling": results.spread._asdict() if results.spread else None,
         "batches": [batched._asdict() for batched in results.batches],
         "cloud": results.clouds._asdict() if results.clouds else None,
+        "queues": [drained._asdict() for drained in results.queues],
         "sheets": [sheets._asdict() for sheets in results.sheets],
         "preview": preview_tables.as_json(results.previews) if results.previews else None,
         "tails": [tail._asdict() for tail in results.tails],

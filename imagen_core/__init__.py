@@ -52,6 +52,7 @@ _HOMES = {
         "NewJob",
         "Offer",
         "Queue",
+        "legible",
         "longest_backoff",
     ),
     "imagen_core.specs": (
@@ -138,6 +139,7 @@ if TYPE_CHECKING:
         NewJob as NewJob,
         Offer as Offer,
         Queue as Queue,
+        legible as legible,
         longest_backoff as longest_backoff,
     )
     from imagen_core.resolve import check_param as check_param

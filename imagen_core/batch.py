@@ -74,7 +74,7 @@ class Batch:
         self._digest = digest
         if self._resumed:
             self._refuse_changes(self._resumed)
-        self.entries = list(draft(app, rows, order, target, self._resumed, watch=watch))
+        self.entries = list(draft(app.resolve, rows, order, target, self._resumed, watch=watch))
         self._planned = _planned(self.entries)
         if self._resumed and self._planned != self._resumed.makings:
             raise self._otherwise("its rows come to other pictures")

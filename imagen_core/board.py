@@ -9,7 +9,7 @@ from imagen_core.script import columns, cut
 from imagen_core.types import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from imagen_core.terminal import Terminal
     from imagen_core.types import Event, Run
@@ -27,6 +27,34 @@ class Line(NamedTuple):
     started: float = 0.0
 
 
+class Pane:
+    """Lines at the foot of a terminal, drawn again in place; where nobody looks, none."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._height = 0
+
+    @property
+    def room(self) -> int:
+        """How many lines there is room for."""
+        return max(self._terminal.height - 2, 1)
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Draw these over what was there."""
+        if not self._terminal.draws:
+            return
+        up = f"\r\x1b[{self._height}A" if self._height else ""
+        rest = "\x1b[J" if len(lines) < self._height else ""
+        self._terminal.draw(up + "".join(f"{line}\x1b[K\n" for line in lines) + rest)
+        self._height = len(lines)
+
+    def hide(self) -> None:
+        """Take the lines away, so that another can be printed."""
+        if self._height:
+            self._terminal.draw(f"\r\x1b[{self._height}A\x1b[J")
+            self._height = 0
+
+
 class Board:
     """The lines of several makings, in their order; those that are over make room first.
 
@@ -38,7 +66,7 @@ class Board:
         self._names = names
         self._lines = {key: Line() for key in names}
         self._drawn = 0.0
-        self._height = 0
+        self._pane = Pane(terminal)
 
     def take(self, key: str, event: Event) -> None:
         """Show what a making reports."""
@@ -63,26 +91,19 @@ class Board:
 
     def hide(self) -> None:
         """Take the lines away, so that another can be printed."""
-        if self._height:
-            self._terminal.draw(f"\r\x1b[{self._height}A\x1b[J")
-            self._height = 0
+        self._pane.hide()
 
     def draw(self) -> None:
         """Draw them as they are now, over what was there."""
-        if not self._terminal.draws:
-            return
-        self._drawn = time.monotonic()
-        lines = [self._text(key) for key in self._shown()]
-        up = f"\r\x1b[{self._height}A" if self._height else ""
-        rest = "\x1b[J" if len(lines) < self._height else ""
-        self._terminal.draw(up + "".join(f"{line}\n" for line in lines) + rest)
-        self._height = len(lines)
+        if self._terminal.draws:
+            self._drawn = time.monotonic()
+            self._pane.show([self._text(key) for key in self._shown()])
 
     def _shown(self) -> list[str]:
         """What there is room for: first what runs or failed, then what waits or is done."""
-        room = max(self._terminal.height - 2, 1)
         order = {RUNNING: 0, FAILED: 1, WAITING: 2, DONE: 3}
-        best = sorted(self._lines, key=lambda key: order[self._lines[key].state])[:room]
+        best = sorted(self._lines, key=lambda key: order[self._lines[key].state])
+        best = best[: self._pane.room]
         return [key for key in self._lines if key in set(best)]
 
     def _text(self, key: str) -> str:
@@ -95,4 +116,4 @@ class Board:
         told = cut(printable(f"{line.text}{seconds}", newlines=False), room)
         name = printable(self._names[key], newlines=False)
         name += " " * (width - columns(name))
-        return f" {name}  {self._terminal.styled(told, COLOURS[line.state])}\x1b[K"
+        return f" {name}  {self._terminal.styled(told, COLOURS[line.state])}"

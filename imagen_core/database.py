@@ -6,15 +6,20 @@ import contextlib
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from imagen_core.errors import ImagenError
+from imagen_core.errors import ImagenError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 BUSY_SECONDS = 5.0
+BUSY_LOOK = 0.004
+"""How long SQLite itself waits."""
+PAUSE = 0.001
+"""How long we wait before it is asked again."""
+T = TypeVar("T")
 
 
 class DatabaseError(ImagenError):
@@ -35,19 +40,18 @@ class Database:
         self._busy_seconds = busy_seconds
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._opened = (0, 0)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction that holds the write lock from its beginning."""
-        with self._using() as connection:
-            connection.execute("begin immediate")
-            with _transaction(connection):
-                yield connection
+        with self._using() as connection, self._transaction(connection):
+            yield connection
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """What a query finds."""
         with self._using() as connection:
-            return connection.execute(query, values).fetchall()
+            return self._patiently(lambda: connection.execute(query, values).fetchall())
 
     def close(self) -> None:
         """Give the file back."""
@@ -60,49 +64,77 @@ class Database:
     def _using(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
+                self._leave_if_replaced()
                 self._connection = self._connection or self._open()
                 yield self._connection
             except (sqlite3.Error, OSError) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise DatabaseError(f"{self.path}: {reason}") from error
+            except (UnicodeEncodeError, OverflowError) as error:
+                raise UsageError(f"{self.path} can't hold such a value: {error}") from error
+
+    def _leave_if_replaced(self) -> None:
+        """Let go of a file that was deleted, or put back from a copy: others use the new one."""
+        if self._connection and not self._connection.in_transaction:
+            with contextlib.suppress(OSError):
+                if _identity(self.path) == self._opened:
+                    return
+            self.close()
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self.path,
-            timeout=self._busy_seconds,
+            timeout=BUSY_LOOK,
             isolation_level=None,
             check_same_thread=False,
         )
         try:
             connection.row_factory = sqlite3.Row
-            self._use_wal(connection)
+            self._patiently(lambda: connection.execute("pragma journal_mode=wal"))
             connection.execute("pragma synchronous=full")
             self._migrate(connection)
+            self._opened = _identity(self.path)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _use_wal(self, connection: sqlite3.Connection) -> None:
-        """Switch to WAL; SQLite does not apply its busy time-out to this one statement."""
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Do it as soon as the others let us.
+
+        SQLite itself looks less and less often the longer it waits, and so never gets its turn
+        where many write. And it does not wait at all for the switch to WAL.
+        """
         deadline = time.monotonic() + self._busy_seconds
         while True:
             try:
-                connection.execute("pragma journal_mode=wal")
+                return call()
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
-                time.sleep(0.01)
-            else:
-                return
+            time.sleep(PAUSE)
+
+    @contextlib.contextmanager
+    def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
+        if connection.in_transaction:
+            raise sqlite3.ProgrammingError("a change within a change")
+        try:
+            # In here: Ctrl-C while it waits for the lock is noticed as soon as it has the lock.
+            self._patiently(lambda: connection.execute("begin immediate"))
+            yield
+            connection.execute("commit")
+        except BaseException:
+            if connection.in_transaction:
+                # SQLite has rolled back already where the disk is full.
+                connection.execute("rollback")
+            raise
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         newest = len(self._migrations)
-        if _version(connection) == newest:
+        if self._patiently(lambda: _version(connection)) == newest:
             return
-        connection.execute("begin immediate")
-        with _transaction(connection):
+        with self._transaction(connection):
             version = _version(connection)
             if version > newest:
                 raise DatabaseError(
@@ -116,16 +148,9 @@ class Database:
             connection.execute(f"pragma user_version={newest}")
 
 
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            # SQLite has rolled back already where the disk is full.
-            connection.execute("rollback")
-        raise
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _version(connection: sqlite3.Connection) -> int:

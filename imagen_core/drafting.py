@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from imagen_core.batch_state import Plan, Planned
-    from imagen_core.protocols import App
     from imagen_core.rows import Row, Rows
     from imagen_core.types import Request
 
@@ -51,7 +50,18 @@ class Entry(NamedTuple):
     request: Request
     template: str
     target: Target
-    images: tuple[str, ...]
+    given: Mapping[str, Any]
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The paths of its input images."""
+        images: tuple[str, ...] = self.given.get("images", ())
+        return images
+
+    @property
+    def options(self) -> Options:
+        """What its row asks for, with the choices of its prompt made."""
+        return Options(**{**self.given, "prompt": self.request.typed_prompt})
 
     @property
     def place(self) -> tuple[int, int]:
@@ -60,7 +70,7 @@ class Entry(NamedTuple):
 
 
 def draft(
-    app: App,
+    resolve: Callable[[Options], tuple[Request, ...]],
     rows: Rows,
     order: Order,
     target: Target,
@@ -73,7 +83,7 @@ def draft(
     A RowsError says everything that is wrong with any of them. `watch` is called before each row.
     """
     _refuse_too_many(rows, order)
-    drafting = _Drafting(app, order, target, plan)
+    drafting = _Drafting(resolve, order, target, plan)
     entries: list[Entry] = []
     for row in rows.rows:
         watch()
@@ -118,8 +128,14 @@ class _ColumnError(UsageError):
 class _Drafting:
     """Takes row after row; `problems` is what was wrong with them."""
 
-    def __init__(self, app: App, order: Order, target: Target, plan: Plan | None) -> None:
-        self._app = app
+    def __init__(
+        self,
+        resolve: Callable[[Options], tuple[Request, ...]],
+        order: Order,
+        target: Target,
+        plan: Plan | None,
+    ) -> None:
+        self._resolve = resolve
         self._order = order
         self._target = target
         self._planned = iter(plan.makings if plan else ())
@@ -151,7 +167,7 @@ class _Drafting:
                 request=_light(request),
                 template=template if template != request.typed_prompt else "",
                 target=place.nth(index),
-                images=options.get("images", ()),
+                given=options,
             )
             for index, request in enumerate(made)
         ]
@@ -179,13 +195,13 @@ class _Drafting:
             random = Random(f"{request.seed}/{row.number}/{index}")  # no secret depends on it
             chosen = {"prompt": prompt or wildcards.choose(text, random), "count": 1}
             made = Options(**{**options, **chosen, "seed": request.seed})
-            yield replace(self._app.resolve(made)[0], id=request.id, images=request.images)
+            yield replace(self._resolve(made)[0], id=request.id, images=request.images)
 
     def _resolved(self, options: dict[str, Any]) -> list[tuple[Request, Planned | None]]:
         planned = list(islice(self._planned, min(max(options["count"], 0), MAX_COUNT)))
         if not planned:
-            return [(request, None) for request in self._app.resolve(Options(**options))]
-        made = self._app.resolve(Options(**{**options, "seed": planned[0].seed}))
+            return [(request, None) for request in self._resolve(Options(**options))]
+        made = self._resolve(Options(**{**options, "seed": planned[0].seed}))
         return [
             (replace(request, id=one.id), one) for request, one in zip(made, planned, strict=False)
         ]
@@ -213,7 +229,7 @@ class _Drafting:
         found = False
         for column, alone in _by_themselves(options):
             try:
-                self._app.resolve(Options(**alone))
+                self._resolve(Options(**alone))
             except UsageError as problem:
                 found = True
                 yield from self._placed(row, column, problem)

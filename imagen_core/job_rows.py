@@ -1,4 +1,4 @@
-"""How jobs lie in SQLite: the tables, the claim, and a row as a Job."""
+"""How jobs lie in SQLite: the tables, and a row as a Job."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from imagen_core.errors import ImagenError, UsageError
-from imagen_core.queueing import DEADLINE, KEPT_ERRORS, LEASE_EXPIRED, Job, JobError, Offer
-from imagen_core.types import Failure, Progress
+from imagen_core.errors import UsageError
+from imagen_core.queueing import KEPT_ERRORS, Job, JobError, Load, Offer, State
+from imagen_core.types import Progress
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable
 
 MIGRATIONS = (
     """
@@ -52,7 +52,7 @@ MIGRATIONS = (
     create index jobs_waiting on jobs (backend, owner, priority, run_at, seq)
         where state = 'queued';
     create index jobs_running on jobs (resource) where state = 'running';
-    create index jobs_token on jobs (token) where state = 'running';
+    create index jobs_token on jobs (token) where token is not null;
     create index jobs_finished on jobs (state, finished_at) where finished_at is not null;
     create table offers (
         backend text not null,
@@ -70,112 +70,41 @@ MIGRATIONS = (
     create table images (
         owner text not null,
         sha256 text not null,
-        data blob not null,
         put_at real not null,
+        data blob not null,
         primary key (owner, sha256)
-    )
+    );
+    create index images_put on images (put_at)
     """,
 )
 
-_NEXT = """
-    with recursive
-    served (backend) as (values {backends}),
-    heads (seq) as (
-        select (
-            select seq from jobs where state = 'queued' and backend = served.backend
-            order by owner, priority, run_at, seq limit 1
-        ) from served
-        union all
-        select coalesce(
-            (
-                select n.seq from jobs n where n.state = 'queued' and n.backend = j.backend
-                and n.owner = j.owner and n.priority > j.priority
-                order by n.priority, n.run_at, n.seq limit 1
-            ), (
-                select n.seq from jobs n where n.state = 'queued' and n.backend = j.backend
-                and n.owner > j.owner
-                order by n.owner, n.priority, n.run_at, n.seq limit 1
-            )
-        ) from heads join jobs j on j.seq = heads.seq
-    ),
-    busy (owner, running) as (select owner, count(*) from jobs where state = 'running' group by 1)
-    select j.seq, j.backend, j.owner from heads
-    join jobs j on j.seq = heads.seq
-    left join busy on busy.owner = j.owner
-    left join owners on owners.owner = j.owner
-    where j.run_at <= ?
-    order by j.priority, coalesce(busy.running, 0), coalesce(owners.served_at, 0), j.run_at, j.seq
-    limit 1
-"""
-"""The next job of these backends.
-
-For each backend, owner and priority only the first one is looked at, which the index gives; so
-it takes as long with a million waiting as with a few.
-"""
-
-_ERRORS = msgspec.json.Decoder(tuple[JobError, ...])
+_ERROR = msgspec.json.Decoder(JobError)
 _PROGRESS = msgspec.json.Decoder(Progress)
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
-
-
-def free_backends(connection: sqlite3.Connection, backends: Mapping[str, str]) -> list[str]:
-    """Those of the backends whose resource has room; one that nobody announced has it for one."""
-    running = dict(
-        connection.execute(
-            "select resource, count(*) from jobs where state = 'running' group by resource"
-        ).fetchall()
-    )
-    limits = dict(
-        connection.execute("select resource, min(max_running) from offers group by 1").fetchall()
-    )
-    return [
-        backend
-        for backend, resource in backends.items()
-        if not resource or running.get(resource, 0) < limits.get(resource, 1)
-    ]
-
-
-def claim_query(backends: int) -> str:
-    """What finds the next job of so many backends; its values are these, and the time."""
-    return _NEXT.format(backends=", ".join(["(?)"] * backends))
-
-
-def next_job(
-    connection: sqlite3.Connection, backends: Collection[str], now: float
-) -> sqlite3.Row | None:
-    """The job that one of these backends should do now."""
-    if not backends:
-        return None
-    found = connection.execute(claim_query(len(backends)), (*backends, now))
-    row: sqlite3.Row | None = found.fetchone()
-    return row
-
-
-def lapsed(row: sqlite3.Row, now: float) -> Failure:
-    """Why the worker of this row lost it."""
-    if row["deadline_at"] <= now:
-        told = f"the worker {row['worker']} had not finished when the time for the job was up"
-        return Failure(code=DEADLINE, message=told, retryable=True)
-    told = f"the worker {row['worker']} was not heard of in time"
-    return Failure(code=LEASE_EXPIRED, message=told, retryable=True)
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+UNREADABLE = (msgspec.DecodeError, TypeError, ValueError, OverflowError, RecursionError)
+"""What reading a row may raise that somebody else has written."""
+LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
 
 def job_of(row: sqlite3.Row) -> Job:
-    """A row of the table as a Job."""
+    """A row of the table as a Job; ValueError with the reason where that can't be."""
     try:
-        return _job(row)
-    except msgspec.DecodeError as error:
-        raise ImagenError(
-            f"the job {row['id']} can't be read: {error}",
-            hint="a newer imagen may have written it",
-        ) from error
+        return _job(row, _read)
+    except UNREADABLE as error:
+        raise ValueError(f"the job {row['id']} can't be read: {error}") from error
 
 
-def _job(row: sqlite3.Row) -> Job:
+def glimpse(row: sqlite3.Row) -> Job:
+    """A row for those who only look at it: what can't be read of it is left out."""
+    return _job(row, _read_if_possible)
+
+
+def _job(row: sqlite3.Row, read: Callable[[Any, str, Any], Any]) -> Job:
     return Job(
         id=row["id"],
         backend=row["backend"],
-        payload=_OBJECT.decode(row["payload"]),
+        payload=read(_OBJECT, row["payload"], {}),
         payload_version=row["payload_version"],
         state=row["state"],
         priority=row["priority"],
@@ -193,11 +122,25 @@ def _job(row: sqlite3.Row) -> Job:
         lease_expires_at=_iso(row["lease_expires_at"]),
         deadline_at=_iso(row["deadline_at"]),
         cancel_requested=bool(row["cancel_requested"]),
-        progress=_PROGRESS.decode(row["progress"]) if row["progress"] else None,
-        checkpoint=_OBJECT.decode(row["checkpoint"]),
-        result=_OBJECT.decode(row["result"]) if row["result"] else None,
-        errors=_ERRORS.decode(row["errors"]),
+        # No more than something to look at, so it never stops a job.
+        progress=_read_if_possible(_PROGRESS, row["progress"] or "null", None),
+        checkpoint=read(_OBJECT, row["checkpoint"], {}),
+        result=read(_OBJECT, row["result"], None) if row["result"] else None,
+        errors=tuple(
+            error for one in read(_LIST, row["errors"], []) if (error := read(_ERROR, one, None))
+        ),
     )
+
+
+def _read(decoder: Any, text: str, _: Any) -> Any:
+    return decoder.decode(text)
+
+
+def _read_if_possible(decoder: Any, text: str, otherwise: Any) -> Any:
+    try:
+        return decoder.decode(text)
+    except UNREADABLE:
+        return otherwise
 
 
 def offer_of(row: sqlite3.Row) -> Offer:
@@ -212,9 +155,46 @@ def offer_of(row: sqlite3.Row) -> Offer:
     )
 
 
+def listing(
+    states: Collection[State], owner: str | None, backend: str, limit: int, before: str
+) -> tuple[str, list[Any]]:
+    """The query that finds these jobs, and its values."""
+    conditions: list[str] = []
+    values: list[Any] = []
+    for condition, chosen in (
+        (f"state in ({', '.join('?' * len(states))})", states),
+        ("owner = ?", () if owner is None else (owner,)),
+        ("backend = ?", (backend,) if backend else ()),
+        ("seq < (select seq from jobs where id = ?)", (before,) if before else ()),
+    ):
+        if chosen:
+            conditions.append(condition)
+            values += chosen
+    where = " and ".join(conditions) or "true"
+    return f"select * from jobs where {where} order by seq desc limit ?", [*values, limit]
+
+
+LOADS = """
+    select backend, state = 'queued' and run_at > ? as later, state, count(*) as number,
+    min(run_at) as since from jobs group by 1, 2, 3 order by 1
+"""
+
+
+def loads(rows: Iterable[sqlite3.Row], now: float) -> tuple[Load, ...]:
+    """What the query LOADS found."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        load = found.setdefault(row["backend"], {})
+        name = row["state"] if row["state"] != "queued" else "delayed"
+        if row["state"] == "queued" and not row["later"]:
+            name, load["waiting_seconds"] = "ready", now - row["since"]
+        load[name] = row["number"]
+    return tuple(Load(backend=backend, **load) for backend, load in found.items())
+
+
 def with_error(row: sqlite3.Row, error: JobError) -> str:
     """The errors of a row with one more, as they are stored."""
-    known: list[Any] = msgspec.json.decode(row["errors"])
+    known = _read_if_possible(_LIST, row["errors"], [])
     return encoded([*known, error][-KEPT_ERRORS:])
 
 
@@ -222,13 +202,13 @@ def encoded(value: Any) -> str:
     """A value as it is stored."""
     try:
         return msgspec.json.encode(value).decode()
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"this can't be written into the queue: {error}") from error
 
 
 def iso(seconds: float) -> str:
-    """A time of the table for people and programs."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    """A time of the table for people and programs; nothing is later than the year 9999."""
+    return datetime.fromtimestamp(min(seconds, LATEST), UTC).isoformat(timespec="milliseconds")
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from imagen_core.database import Database, DatabaseError
 from imagen_core.errors import UsageError
 from imagen_core.files import digest
-from imagen_core.job_rows import (
-    MIGRATIONS,
-    encoded,
+from imagen_core.job_claims import (
+    Claimant,
+    begin,
+    check_lengths,
     free_backends,
-    iso,
-    job_of,
     lapsed,
     next_job,
+    serve,
+)
+from imagen_core.job_rows import (
+    LOADS,
+    MIGRATIONS,
+    encoded,
+    glimpse,
+    iso,
+    job_of,
+    listing,
+    loads,
     offer_of,
     with_error,
 )
@@ -24,6 +34,7 @@ from imagen_core.queueing import (
     DAY,
     IMAGE_SECONDS,
     OFFER_SECONDS,
+    UNREADABLE,
     Beat,
     Completion,
     Ending,
@@ -36,6 +47,7 @@ from imagen_core.queueing import (
     Queue,
     State,
     backoff,
+    legible,
 )
 from imagen_core.types import Failure, Status
 
@@ -47,13 +59,17 @@ if TYPE_CHECKING:
     from imagen_core.types import Progress
 
 FILE_NAME = "jobs.db"
+IMAGES_AT_ONCE = 100
+"""How many images one `prune` forgets at most: all the while nobody else can write."""
+NEWER = "a newer imagen may have written it"
 BUSY_SECONDS = 30.0
 """How long a call waits for the others: SQLite lets them in one by one, in no order."""
 
+_BY_TOKEN = "select * from jobs where token = ? order by state = 'running' desc limit 1"
 _HELD = "select * from jobs where id = ? and token = ? and state = 'running'"
 _END = (
     "update jobs set state = ?, run_at = ?, attempt = ?, crashes = ?, errors = ?, "
-    "finished_at = ?, token = null, lease_expires_at = null, deadline_at = null, "
+    "finished_at = ?, lease_expires_at = null, deadline_at = null, "
     "progress = null where seq = ?"
 )
 
@@ -107,29 +123,19 @@ class SqliteQueue(Queue):
         self, worker: str, token: str, *, backends: Mapping[str, str], lease: float, deadline: float
     ) -> Job | None:
         """Take the next job that one of these backends can do."""
+        check_lengths(lease, deadline)
+        by = Claimant(worker, token, lease, deadline)
         with self._change() as (connection, now):
-            running = "select * from jobs where token = ? and state = 'running'"
-            if held := connection.execute(running, (token,)).fetchone():
-                return job_of(held)
+            if known := connection.execute(_BY_TOKEN, (token,)).fetchone():
+                running = known["state"] == "running"
+                return self._readable(connection, known, now, worker) if running else None
             self._rescue(connection, now, 20)
-            found = next_job(connection, free_backends(connection, backends), now)
-            if found is None:
-                return None
-            connection.execute(
-                "update jobs set state = 'running', attempt = attempt + 1, token = ?, worker = ?, "
-                "resource = ?, lease_expires_at = ?, deadline_at = ?, progress = null, "
-                "started_at = coalesce(started_at, ?) where seq = ?",
-                (
-                    *(token, worker, backends[found["backend"]]),
-                    *(now + min(lease, deadline), now + deadline, now, found["seq"]),
-                ),
-            )
-            connection.execute(
-                "insert into owners values (?, ?) "
-                "on conflict (owner) do update set served_at = excluded.served_at",
-                (found["owner"], now),
-            )
-            return job_of(connection.execute(running, (token,)).fetchone())
+            while found := next_job(connection, free_backends(connection, backends), now):
+                # Looked at before it begins: one that can't be read does not use up the token.
+                if self._readable(connection, found, now, worker):
+                    serve(connection, found["owner"], now)
+                    return job_of(begin(connection, found, now, by, backends[found["backend"]]))
+            return None
 
     def heartbeat(
         self,
@@ -141,7 +147,8 @@ class SqliteQueue(Queue):
         checkpoint: Mapping[str, Any] | None = None,
     ) -> Beat:
         """Hold it for longer, and write down how far it is."""
-        told = encoded(progress) if progress else None
+        check_lengths(lease)
+        said = encoded(legible(progress)) if progress else None
         kept = None if checkpoint is None else encoded(checkpoint)
         with self._change() as (connection, now):
             held = connection.execute(_HELD, (job_id, token)).fetchone()
@@ -151,7 +158,7 @@ class SqliteQueue(Queue):
                 "update jobs set lease_expires_at = min(?, deadline_at), "
                 "progress = coalesce(?, progress), checkpoint = coalesce(?, checkpoint) "
                 "where seq = ?",
-                (now + lease, told, kept, held["seq"]),
+                (now + lease, said, kept, held["seq"]),
             )
             if held["deadline_at"] <= now:
                 return "lost"
@@ -166,9 +173,8 @@ class SqliteQueue(Queue):
                 return "gone"
             if row["token"] != token:
                 return "lost"
-            if row["state"] == "succeeded":
-                return "already"
-            # The token stays, by which a repeated call is known.
+            if row["state"] != "running":
+                return "already" if row["state"] == "succeeded" else "lost"
             connection.execute(
                 "update jobs set state = 'succeeded', result = ?, finished_at = ?, "
                 "lease_expires_at = null, deadline_at = null, progress = null where seq = ?",
@@ -232,7 +238,7 @@ class SqliteQueue(Queue):
     def get(self, job_id: str) -> Job | None:
         """The job of that id."""
         rows = self.database.rows("select * from jobs where id = ?", (job_id,))
-        return job_of(rows[0]) if rows else None
+        return glimpse(rows[0]) if rows else None
 
     def jobs(
         self,
@@ -244,37 +250,13 @@ class SqliteQueue(Queue):
         before: str = "",
     ) -> tuple[Job, ...]:
         """The latest first."""
-        conditions: list[str] = []
-        values: list[Any] = []
-        for condition, chosen in (
-            (f"state in ({', '.join('?' * len(states))})", states),
-            ("owner = ?", () if owner is None else (owner,)),
-            ("backend = ?", (backend,) if backend else ()),
-            ("seq < (select seq from jobs where id = ?)", (before,) if before else ()),
-        ):
-            if chosen:
-                conditions.append(condition)
-                values += chosen
-        where = " and ".join(conditions) or "true"
-        query = f"select * from jobs where {where} order by seq desc limit ?"
-        return tuple(map(job_of, self.database.rows(query, (*values, limit))))
+        query, values = listing(states, owner, backend, limit, before)
+        return tuple(map(glimpse, self.database.rows(query, values)))
 
     def stats(self) -> tuple[Load, ...]:
         """How many there are, by backend."""
         now = self._clock()
-        rows = self.database.rows(
-            "select backend, state = 'queued' and run_at > ? as later, state, count(*) as number, "
-            "min(run_at) as since from jobs group by 1, 2, 3 order by 1",
-            (now,),
-        )
-        loads: dict[str, dict[str, Any]] = {}
-        for row in rows:
-            load = loads.setdefault(row["backend"], {})
-            name = row["state"] if row["state"] != "queued" else "delayed"
-            if row["state"] == "queued" and not row["later"]:
-                name, load["waiting_seconds"] = "ready", now - row["since"]
-            load[name] = row["number"]
-        return tuple(Load(backend=backend, **load) for backend, load in loads.items())
+        return loads(self.database.rows(LOADS, (now,)), now)
 
     def prune(
         self, *, succeeded: float = 30 * DAY, others: float = 90 * DAY, limit: int = 1000
@@ -283,7 +265,11 @@ class SqliteQueue(Queue):
         with self._change() as (connection, now):
             connection.execute("delete from offers where seen_at < ?", (now - OFFER_SECONDS,))
             connection.execute("delete from owners where served_at < ?", (now - OFFER_SECONDS,))
-            connection.execute("delete from images where put_at < ?", (now - IMAGE_SECONDS,))
+            connection.execute(
+                "delete from images where rowid in "
+                "(select rowid from images where put_at < ? limit ?)",
+                (now - IMAGE_SECONDS, IMAGES_AT_ONCE),
+            )
             return connection.execute(
                 "delete from jobs where seq in (select seq from jobs where "
                 "(state = 'succeeded' and finished_at < ?) or "
@@ -317,9 +303,9 @@ class SqliteQueue(Queue):
         sha256 = digest(data)
         with self._change() as (connection, now):
             connection.execute(
-                "insert into images values (?, ?, ?, ?) on conflict (owner, sha256) "
-                "do update set put_at = excluded.put_at",
-                (owner, sha256, data, now),
+                "insert into images (owner, sha256, put_at, data) values (?, ?, ?, ?) "
+                "on conflict (owner, sha256) do update set put_at = excluded.put_at",
+                (owner, sha256, now, data),
             )
         return sha256
 
@@ -347,6 +333,17 @@ class SqliteQueue(Queue):
         with self.database.write() as connection:
             yield connection, self._clock()
 
+    def _readable(
+        self, connection: sqlite3.Connection, row: sqlite3.Row, now: float, worker: str
+    ) -> Job | None:
+        """The job of this row; one that can't be read fails, and is none."""
+        try:
+            return job_of(row)
+        except ValueError as error:
+            failure = Failure(code=UNREADABLE, message=str(error), hint=NEWER)
+            self._fail(connection, row, now, failure, retry=False, worker=worker)
+            return None
+
     def _rescue(self, connection: sqlite3.Connection, now: float, limit: int) -> int:
         rows = connection.execute(
             "select * from jobs where state = 'running' and lease_expires_at < ? "
@@ -367,6 +364,7 @@ class SqliteQueue(Queue):
         retry: bool,
         after: float | None = None,
         crashes: int = 0,
+        worker: str = "",
     ) -> Ending:
         attempt = row["attempt"]
         if row["cancel_requested"]:
@@ -374,10 +372,11 @@ class SqliteQueue(Queue):
         else:
             state = "queued" if retry and attempt < row["max_attempts"] else "failed"
         wait = self._backoff(attempt) if after is None else max(0.0, after)
-        error = JobError(at=iso(now), attempt=attempt, worker=row["worker"], failure=failure)
+        who = worker or row["worker"]
+        error = JobError(at=iso(now), attempt=attempt, worker=who, failure=legible(failure))
         run_at, finished = (now + wait, None) if state == "queued" else (row["run_at"], now)
-        told = (attempt, row["crashes"] + crashes, with_error(row, error))
-        connection.execute(_END, (state, run_at, *told, finished, row["seq"]))
+        counted = (attempt, row["crashes"] + crashes, with_error(row, error))
+        connection.execute(_END, (state, run_at, *counted, finished, row["seq"]))
         return state
 
 

@@ -22,6 +22,8 @@ COMMANDS: dict[str, Known] = {
     "generate": Known(CORE, "Make an image, or several, from one prompt."),
     "compare": Known(CORE, "Make one prompt with several backends, side by side."),
     "batch": Known(CORE, "Make the pictures of a file: a prompt, or a row of options, a line."),
+    "enqueue": Known(CORE, "Put a prompt, or a file of them, into a queue."),
+    "jobs": Known(CORE, "List, show, cancel and retry the jobs of a queue."),
     "worker": Known(CORE, "Make the pictures that wait in a queue."),
     "backends": Known(CORE, "List the configured instances and the types of backend."),
     "config": Known(CORE, "Print, make, check and find the configuration."),

@@ -18,6 +18,7 @@ from imagen_core.types import InputImage, Options, Request, Text
 if TYPE_CHECKING:
     from imagen_core.protocols import App
     from imagen_core.queueing import Job, Queue
+    from imagen_core.types import About
 
 VERSION = 1
 MARK = "sha256:"
@@ -34,12 +35,10 @@ class Payload(Struct, frozen=True, kw_only=True):
 
 def payload(options: Options, caller: str) -> dict[str, Any]:
     """Options as a payload; their input images are named by digest already."""
-    found = {
-        field: value
-        for field, value in msgspec.to_builtins(replace(options, backend="")).items()
-        if value or field == "prompt"
-    }
-    found.pop("count", None)
+    # What was typed goes as text, which is what `read` takes it for.
+    params = {name: str(v) if isinstance(v, Text) else v for name, v in options.params.items()}
+    plain = msgspec.to_builtins(replace(options, backend="", count=0, params=params))
+    found = {field: value for field, value in plain.items() if value or field == "prompt"}
     return {"options": found, **({"caller": caller} if caller else {})}
 
 
@@ -70,8 +69,9 @@ def request_of(job: Job, found: Payload, app: App, queue: Queue) -> Request:
     What it names is looked for in the queue alone, and never on the disk of a worker.
     """
     options = found.options
-    check_params(options, app)
-    seed = options.seed or app.instance(job.backend).backend.about.seed or drawn_seed(job.id)
+    about = app.instance(job.backend).backend.about
+    check_params(options, about)
+    seed = options.seed or about.seed or drawn_seed(job.id)
 
     def image(name: str) -> InputImage:
         return _image(name, queue, job.owner)
@@ -80,10 +80,10 @@ def request_of(job: Job, found: Payload, app: App, queue: Queue) -> Request:
     return replace(request, id=job.id)
 
 
-def check_params(options: Options, app: App) -> None:
+def check_params(options: Options, about: About) -> None:
     """Refuse parameters that name files, wherever those lie: they are other people's."""
     name = options.backend
-    for param in app.instance(name).backend.about.params or ():
+    for param in about.params or ():
         if param.name in options.params and param.local:
             told = f"a job can't set {param.name}, which names a file at the backend '{name}'"
             raise UsageError(told, hint="'imagen enqueue --image FILE' takes a picture along")

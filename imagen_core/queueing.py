@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from imagen_core.errors import UsageError
 from imagen_core.types import Failure, Progress, Status, new_id
@@ -17,15 +18,22 @@ Beat = Literal["ok", "cancel", "lost"]
 """`cancel`: somebody wants it stopped. `lost`: it is another worker's by now, or its time is up."""
 Completion = Literal["ok", "already", "lost", "gone"]
 Ending = Literal["queued", "failed", "cancelled", "lost"]
+Said = TypeVar("Said", Failure, Progress)
 
 DAY = 86_400.0
 KEPT_ERRORS = 20
 LEASE_EXPIRED = "lease_expired"
 DEADLINE = "deadline"
+UNREADABLE = "unreadable"
+"""The code of the failure of a job that the queue can't read."""
 OFFER_SECONDS = 7 * DAY
 """How long it is remembered that a worker once offered a backend."""
 IMAGE_SECONDS = 120 * DAY
 """How long an input image is kept after it was put there last."""
+MAX_DELAY = 3650 * DAY
+"""How far in the future a job may lie; what comes later has no date."""
+IDLE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""How long to wait after each question that was in vain; the queue's pace is the most."""
 
 
 class NewJob(Struct, frozen=True, kw_only=True):
@@ -54,8 +62,9 @@ class NewJob(Struct, frozen=True, kw_only=True):
             raise UsageError(f"the priority of a job is 0 to 9, not {self.priority}")
         if not 1 <= self.max_attempts <= 20:
             raise UsageError(f"a job has 1 to 20 attempts, not {self.max_attempts}")
-        if not (math.isfinite(self.delay) and self.delay >= 0):
-            raise UsageError(f"the delay of a job is a number of seconds, not {self.delay}")
+        if not (math.isfinite(self.delay) and 0 <= self.delay <= MAX_DELAY):
+            told = f"the delay of a job is 0 to {MAX_DELAY:.0f} seconds, not {self.delay}"
+            raise UsageError(told)
 
 
 class Enqueued(Struct, frozen=True, kw_only=True):
@@ -271,6 +280,12 @@ class Queue(Protocol):
         ...
 
 
+def pause(queue: Queue, idle: int) -> float:
+    """How long to wait when it was in vain so often; never all who wait at once."""
+    longest = min(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)], queue.pace)
+    return longest * random.uniform(1.0, 1.2)
+
+
 def backoff(attempt: int) -> float:
     """The seconds to wait after that attempt: longer each time, and not all at once."""
     return random.uniform(0.5, 1.0) * longest_backoff(attempt)
@@ -279,6 +294,13 @@ def backoff(attempt: int) -> float:
 def longest_backoff(attempt: int) -> float:
     """What `backoff` is at most; it is at least half of that."""
     return min(900.0, 5.0 * 3.0 ** (attempt - 1))
+
+
+def legible(said: Said) -> Said:
+    """What a worker says, with `?` in place of what is no text: it has to be written down."""
+    texts = {name: value for name, value in asdict(said).items() if isinstance(value, str)}
+    clean = {name: text.encode(errors="replace").decode() for name, text in texts.items()}
+    return replace(said, **clean)
 
 
 def _is_uuid(text: str) -> bool:

@@ -51,10 +51,12 @@ class Terminal:
     @property
     def width(self) -> int:
         """How many columns stderr has, which may be a terminal where stdout is none."""
-        try:
-            return os.get_terminal_size(self.err.fileno()).columns or COLUMNS
-        except (OSError, ValueError):
-            return COLUMNS
+        return _width(self.err)
+
+    @property
+    def room(self) -> int:
+        """How many columns there are for results; 0 if no terminal shows them."""
+        return _width(self.out) if self.out.isatty() else 0
 
     @property
     def height(self) -> int:
@@ -139,15 +141,14 @@ class Terminal:
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Columns: aligned under their heads on a terminal, else separated by tabs."""
-        rows = [[printable(cell, newlines=False) for cell in row] for row in rows]
         if not self.out.isatty():
             for row in (head, *rows):
-                self.line("\t".join(row))
+                self.line("\t".join(printable(cell, newlines=False) for cell in row))
             return
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        self._put(self.styled(_columns(head, widths), "1"))
-        for row in rows:
-            self.line(_columns(row, widths))
+        first, *others = aligned((head, *rows))
+        self._put(self.styled(first, "1"))
+        for line in others:
+            self.line(line)
 
     def bar(self, total: int) -> Bar:
         """A progress bar over so many makings; it draws nothing where nobody looks."""
@@ -251,6 +252,13 @@ class Bar:
         self._visible = True
 
 
+def _width(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or COLUMNS
+    except (OSError, ValueError):
+        return COLUMNS
+
+
 def _nowhere() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
 
@@ -268,6 +276,15 @@ def printable(text: str, *, newlines: bool = True) -> str:
     )
 
 
-def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-    return "  ".join(padded).rstrip()
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line a row, the cells below each other however many columns their signs take."""
+    from imagen_core.script import columns
+
+    cells = [[printable(cell, newlines=False) for cell in row] for row in rows]
+    widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in cells
+    ]

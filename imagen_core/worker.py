@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import random
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from imagen_core.attempt import Attempt, Report
 from imagen_core.errors import told
 from imagen_core.hold import Hold
-from imagen_core.queueing import Offer
+from imagen_core.queueing import Offer, pause
 from imagen_core.types import new_id
 
 if TYPE_CHECKING:
@@ -25,10 +24,9 @@ if TYPE_CHECKING:
     from imagen_core.pipeline import Pipeline
     from imagen_core.protocols import App
     from imagen_core.queueing import Job, Queue
+    from imagen_core.types import Param
 
 LEASE_SECONDS = 60.0
-IDLE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""How long to wait after each time that there was nothing; the queue's pace is the most."""
 ANNOUNCE_SECONDS = 600.0
 PRUNE_SECONDS = 3600.0
 LAST_SECONDS = 5.0
@@ -154,7 +152,7 @@ class Worker:
         announced = pruned = time.monotonic()
         taken = 0
         while self._wait_for_room(stop):
-            pause, over = 0.0, self._over
+            wait, over = 0.0, self._over
             try:
                 if time.monotonic() > announced + ANNOUNCE_SECONDS:
                     announced = time.monotonic()
@@ -168,20 +166,20 @@ class Worker:
                     problem = told(error)
                     self._tell(problem)
                 # The answer may have been lost: the same token gets the same job.
-                idle, pause = idle + 1, self._pause(idle + 1)
+                idle, wait = idle + 1, pause(self._queue, idle + 1)
             else:
                 problem = ""
                 if found:
                     token, idle, taken = new_id(), 0, taken + 1
-                elif self._terms.drain and not self._busy:
+                elif self._terms.drain and not self._busy and self._over == over:
                     return
                 else:
-                    pause = self._pause(idle)
+                    wait = pause(self._queue, idle)
                     idle += 1
             if self._terms.most and taken >= self._terms.most:
                 return
             with self._room:
-                if self._room.wait_for(lambda: stop.is_set() or self._over != over, pause):  # noqa: B023
+                if self._room.wait_for(lambda: stop.is_set() or self._over != over, wait):  # noqa: B023
                     idle = 0  # what has ended may have stood in the way
 
     def _claimed(self, token: str) -> bool:
@@ -202,11 +200,6 @@ class Worker:
         hold.start()
         self._inbox.put(lambda: self._begin(hold))
         return True
-
-    def _pause(self, idle: int) -> float:
-        """How long to wait when it was in vain so often; never all workers at once."""
-        longest = min(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)], self._queue.pace)
-        return longest * random.uniform(1.0, 1.2)
 
     def _wait_for_room(self, stop: threading.Event) -> bool:
         """Wait until another job may be taken; False if none is to be."""
@@ -236,11 +229,7 @@ class Worker:
                 "honours": sorted(about.honours),
                 "size": about.size,
                 "steps": about.steps,
-                "params": [
-                    {"name": param.name, "type": param.type, "help": param.help}
-                    for param in about.params or ()
-                    if param.listed and not param.local
-                ],
+                "params": _params(about.params),
             }
             offers.append(Offer(backend=name, resource=resource, about=said))
         return offers
@@ -309,6 +298,17 @@ class Worker:
 
     def _tell(self, text: str) -> None:
         self._inbox.put(lambda: self._watcher.warned(text))
+
+
+def _params(params: tuple[Param, ...] | None) -> list[dict[str, str]] | None:
+    """What a job may set, for those who choose; None if only the server knows."""
+    if params is None:
+        return None
+    return [
+        {"name": param.name, "type": param.type, "help": param.help}
+        for param in params
+        if param.listed and not param.local
+    ]
 
 
 def worker_name() -> str:

@@ -40,7 +40,7 @@ LAYERS = (
         "unifont",
     ),
     (
-        *("ledger", "jobs", "job_rows", "sidecar", "comparison", "report"),
+        *("ledger", "jobs", "job_rows", "job_claims", "sidecar", "comparison", "report"),
         *("mock", "sheet", "sheet_plan", "usage"),
     ),
     (
@@ -67,8 +67,8 @@ LAYERS = (
         "attempt",
         "worker",
         "drafting",
+        "enqueuing",
         "tally",
-        "worker",
     ),
     ("app", "context"),
     ("terminal", "board"),
@@ -208,7 +208,7 @@ def test_known_agrees_with_the_core() -> None:
 
     core = {name for name, what in known.COMMANDS.items() if what.distribution == known.CORE}
     inner = {"__init__", "shared", "telling", "options", "plan"}
-    inner |= {"compare_plan", "compare_run", "batch_run"}
+    inner |= {"compare_plan", "compare_run", "batch_run", "rowing", "waiting", "jobs_shown"}
     files = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - inner
     assert core == files
     assert {spec.name for spec in builtin.imagen_commands()} == core

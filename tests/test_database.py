@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
+from imagen_core import UsageError
 from imagen_core.database import Database, DatabaseError
 
 if TYPE_CHECKING:
@@ -286,3 +289,84 @@ def test_many_processes_that_start_at_once_lose_no_row(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         found = connection.execute("select text, count(*) from notes group by text").fetchall()
     assert sorted(found) == sorted((str(process.pid), 25) for process in crowd)
+
+
+def test_interrupt_while_waiting_for_the_lock_gives_it_back(
+    opened: Callable[..., Database],
+) -> None:
+    database, other = opened(busy_seconds=30), opened()
+    add(database, "first")
+    begun: SimpleQueue[str] = SimpleQueue()
+    locked = threading.Event()
+    main = threading.get_ident()
+    with database.write() as connection:
+        connection.set_trace_callback(begun.put)
+    begun.get()
+
+    def interrupt() -> None:
+        with other.write():
+            locked.set()
+            assert begun.get() == "begin immediate"
+            # Python hears of it when the statement of the main thread has ended.
+            signal.pthread_kill(main, signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    locked.wait()
+    with pytest.raises(KeyboardInterrupt):
+        add(database, "interrupted")
+    interrupting.join()
+
+    add(other, "last")
+    add(database, "and on")
+
+    assert texts(other) == ["first", "last", "and on"]
+
+
+def test_change_within_a_change_is_refused_and_harms_no_other(
+    opened: Callable[..., Database],
+) -> None:
+    database = opened()
+
+    with database.write() as connection:
+        connection.execute("insert into notes (text) values ('outer')")
+        with pytest.raises(DatabaseError, match="a change within a change"):
+            add(database, "inner")
+        connection.execute("insert into notes (text) values ('more')")
+
+    assert texts(database) == ["outer", "more"]
+
+
+def test_file_that_was_deleted_is_made_anew(opened: Callable[..., Database]) -> None:
+    database, other = opened(), opened()
+    add(database, "lost")
+    for path in database.path.parent.iterdir():
+        path.unlink()
+
+    add(database, "found")
+
+    assert texts(other) == texts(database) == ["found"]
+
+
+def test_file_that_was_put_back_from_a_copy_is_the_one(opened: Callable[..., Database]) -> None:
+    database = opened()
+    add(database, "old")
+    database.close()
+    copy = database.path.with_name("copy")
+    copy.write_bytes(database.path.read_bytes())
+    add(database, "new")
+    for path in database.path.parent.glob("x.db-*"):
+        path.unlink()
+    copy.rename(database.path)
+
+    assert texts(database) == ["old"]
+
+
+@pytest.mark.parametrize("value", ["no \udcff text", 2**70])
+def test_value_that_sqlite_cannot_hold_is_told(
+    opened: Callable[..., Database], value: str | int
+) -> None:
+    database = opened()
+
+    with pytest.raises(UsageError, match="can't hold such a value"):
+        database.rows("select ?", (value,))

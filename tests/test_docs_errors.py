@@ -18,6 +18,7 @@ import pytest
 import provoked_by_batch
 import provoked_by_compare
 import provoked_by_preview
+import provoked_by_queues
 from imagen_core import (
     About,
     Backend,
@@ -71,6 +72,7 @@ def nowhere_to_go(folder: Path) -> None:
 CASES = {
     **provoked_by_compare.CASES,
     **provoked_by_batch.CASES,
+    **provoked_by_queues.CASES,
     "there is no command '…'": Case("serve"),
     "No such option '…'. Did you mean '…'?": Case("generate cat --siz 1x1"),
     "Missing argument 'PROMPT'.": Case("generate"),
@@ -322,6 +324,7 @@ OTHER_CASES: dict[str, Callable[[Path], Told]] = {
     **provoked_by_compare.OTHER_CASES,
     **provoked_by_batch.OTHER_CASES,
     **provoked_by_preview.OTHER_CASES,
+    **provoked_by_queues.OTHER_CASES,
     "could not write to standard output: …": full_disk,
     "cannot write to the folder …: Permission denied": locked_folder,
     "cancelled before it began": cancelled_before,

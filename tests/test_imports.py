@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LIGHT = ("generate", "batch", "enqueue", "jobs")
 HEAVY = {"httpx", "PIL", "supabase", "rich", "asyncio", "sqlite3"}
 REPORT = """
 import sys
@@ -48,12 +49,14 @@ def test_version_imports_not_even_msgspec_and_pluggy() -> None:
     )
 
 
-@pytest.mark.parametrize("args", [("--help",), ("generate", "--help")], ids=" ".join)
+@pytest.mark.parametrize("args", [("--help",), *((name, "--help") for name in LIGHT)], ids=" ".join)
 def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
     assert imported(*args) & {*HEAVY, "pluggy", "yaml"} == set()
 
 
-@pytest.mark.parametrize("words", ["imagen ge", "imagen generate --ba"])
+@pytest.mark.parametrize(
+    "words", ["imagen ge", "imagen generate --ba", "imagen enqueue --pri", "imagen jobs "]
+)
 def test_completion_imports_nothing_heavy(words: str) -> None:
     environment = {
         "_IMAGEN_COMPLETE": "bash_complete",

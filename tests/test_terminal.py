@@ -163,6 +163,13 @@ def test_table_on_a_terminal_is_aligned_under_a_bold_head() -> None:
     )
 
 
+def test_table_is_aligned_whatever_its_signs_take() -> None:
+    it = on(out=Screen)
+    it.terminal.table(("name", "type"), [("一只猫", "x"), ("e\u0301", "y"), ("\x1b", "z")])
+
+    assert it.out.getvalue() == "name    type\n一只猫  x\ne\u0301       y\n\\x1b    z\n"
+
+
 def test_table_without_rows_is_its_head() -> None:
     for out, head in ((StringIO, "a\tb\n"), (Screen, "a  b\n")):
         it = on(out=out)

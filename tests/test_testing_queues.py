@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from imagen_core import Enqueued, Failure, NewJob
+from imagen_core.job_rows import job_of
 from imagen_core.jobs import SqliteQueue
 from imagen_core.testing import QueueConformance
 from imagen_core.types import new_id
@@ -150,6 +151,22 @@ class TriesAgainAtOnce(Rowdy):
         return super().fail(job_id, token, failure, **{**how, "after": 0})
 
 
+class TakesTextsAsTheyAre(Rowdy):
+    def fail(self, job_id: str, token: str, failure: Failure, **how: Any) -> Ending:
+        assert failure.message.isprintable(), "as a database might"
+        return super().fail(job_id, token, failure, **how)
+
+
+class HidesWhatIsBehind(Rowdy):
+    """Looks at the job that was put there first, whenever that may run."""
+
+    def claim(self, worker: str, token: str, **how: Any) -> Job | None:
+        first = "select min(seq) from jobs where state = 'queued'"
+        later = f"update jobs set run_at = run_at + ? where state = 'queued' and seq > ({first})"
+        self.change(f"{later} and exists ({first} and run_at > created_at)", LONG)
+        return super().claim(worker, token, **how)
+
+
 class NeverGivesUp(Rowdy):
     def rescue(self, limit: int = 20) -> int:
         self.change("update jobs set max_attempts = 20")
@@ -169,8 +186,77 @@ class ForgetsTooMuch(Rowdy):
         return super().prune(**how)
 
 
+class GivesMoreForAToken(Rowdy):
+    """Forgets the token with the attempt, as if it had not been."""
+
+    def claim(self, worker: str, token: str, **how: Any) -> Job | None:
+        self.change("update jobs set token = null where state <> 'running'")
+        return super().claim(worker, token, **how)
+
+
+class TakesTheTokenForTheState(Rowdy):
+    """Completes what has failed: the token is still that of the row."""
+
+    def complete(self, job_id: str, token: str, result: Any) -> Completion:
+        said = super().complete(job_id, token, result)
+        held = self.database.rows("select 1 from jobs where id = ? and token = ?", (job_id, token))
+        return "already" if held else said
+
+
+class DiesOfWhatItReads(Rowdy):
+    def _readable(self, _: Any, row: Any, *__: Any) -> Job | None:
+        try:
+            return job_of(row)
+        except ValueError as error:
+            raise AssertionError from error
+
+
+class PassesOverWhatItCannotRead(Rowdy):
+    def _fail(self, connection: Any, row: Any, *how: Any, **more: Any) -> Ending:
+        ending = super()._fail(connection, row, *how, **more)
+        connection.execute("update jobs set errors = '[]' where seq = ?", (row["seq"],))
+        return ending
+
+
+class SharesImages(Rowdy):
+    def image(self, sha256: str, **_: Any) -> bytes | None:
+        rows = self.database.rows("select data from images where sha256 = ?", (sha256,))
+        return rows[0]["data"] if rows else None
+
+
+class OwnsAnImageOnce(Rowdy):
+    def put_image(self, data: bytes, *, owner: str) -> str:
+        sha256 = super().put_image(data, owner=owner)
+        self.change("delete from images where sha256 = ? and owner <> ?", sha256, owner)
+        return sha256
+
+
+class KeepsImages(Rowdy):
+    def prune(self, **how: Any) -> int:
+        self.change("update images set put_at = put_at + ?", LONG * LONG)
+        return super().prune(**how)
+
+
+class KeepsNoImageLonger(Rowdy):
+    def put_image(self, data: bytes, *, owner: str) -> str:
+        held = self.database.rows("select put_at from images where data = ?", (data,))
+        sha256 = super().put_image(data, owner=owner)
+        for row in held:
+            self.change("update images set put_at = ? where sha256 = ?", row["put_at"], sha256)
+        return sha256
+
+
+class KnowsNoPace(Rowdy):
+    pace = 0.0
+
+
+class PublishesAlways(Rowdy):
+    publishes = True  # type: ignore[assignment]
+
+
 BAD_QUEUES: list[tuple[str, type[SqliteQueue]]] = [
     ("delayed_job_waits_and_holds_up_nobody", LosesTheDelay),
+    ("delayed_job_waits_and_holds_up_nobody", HidesWhatIsBehind),
     ("key_is_one_job_for_each_owner", ForgetsKeys),
     ("key_is_one_job_for_each_owner", SharesKeys),
     ("key_enqueued_by_many_at_once_is_one_job", CreatesAgain),
@@ -192,15 +278,31 @@ BAD_QUEUES: list[tuple[str, type[SqliteQueue]]] = [
     ("failure_is_tried_again_after_a_pause", DropsCheckpoints),
     ("failure_is_tried_again_after_a_pause", TriesAgainAtOnce),
     ("pause_can_be_given", TriesAgainAtOnce),
+    ("whatever_a_worker_says_is_written_down", TakesTextsAsTheyAre),
     ("job_that_kills_its_workers_is_given_up", NeverGivesUp),
     ("prune_forgets_what_ended_long_ago", ForgetsTooMuch),
+    ("token_gets_one_job", GivesMoreForAToken),
+    ("token_gets_one_job", TakesTheTokenForTheState),
+    ("job_that_cannot_be_read_fails_and_the_next_is_taken", DiesOfWhatItReads),
+    ("job_that_cannot_be_read_fails_and_the_next_is_taken", PassesOverWhatItCannotRead),
+    ("image_is_kept_for_its_owner", SharesImages),
+    ("image_is_kept_for_its_owner", OwnsAnImageOnce),
+    ("prune_forgets_images_that_were_put_long_ago", KeepsImages),
+    ("prune_forgets_images_that_were_put_long_ago", KeepsNoImageLonger),
+    ("pace_and_publishing_are_told", KnowsNoPace),
+    ("pace_and_publishing_are_told", PublishesAlways),
 ]
 
 
 def check_queue(name: str, kind: Callable[..., SqliteQueue], folder: Path) -> None:
     clock = Clock()
     with contextlib.closing(kind(folder, clock=clock)) as queue:
-        check(ToyQueues(), name, queue=queue, elapse=clock.elapse)
+
+        def spoil(job_id: str) -> None:
+            with queue.database.write() as connection:
+                connection.execute("update jobs set payload = '[' where id = ?", (job_id,))
+
+        check(ToyQueues(), name, queue=queue, elapse=clock.elapse, spoil=spoil)
 
 
 @pytest.mark.parametrize(("name", "kind"), BAD_QUEUES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,8 @@ from imagen_core.cli.options import (
     instances,
     request_options,
     switched,
-    tell_of_mock,
 )
+from imagen_core.cli.rowing import checking, format_option, order_of, read_rows, times_options
 from imagen_core.cli.shared import (
     STDIN,
     completing,
@@ -29,19 +28,15 @@ from imagen_core.cli.shared import (
 )
 from imagen_core.errors import UsageError
 from imagen_core.files import digest, expand_home
-from imagen_core.rows import FORMATS
 from imagen_core.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen_core.batch import Batch, Left
-    from imagen_core.drafting import Order
-    from imagen_core.rows import Rows
     from imagen_core.types import Request
 
 STDIN_NAME = "batch"
-MAX_REPEAT = 10_000
 SHOWN = 5
 """How many seeds and paths a dry run prints."""
 
@@ -52,12 +47,7 @@ SHOWN = 5
     help="Make the pictures of a file: a prompt, or a row of options, a line.",
 )
 @click.argument("file", type=click.Path())
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    help="What the file is.  [default: by its suffix, else text]",
-)
+@format_option
 @click.option(
     "--backend",
     default="",
@@ -67,20 +57,7 @@ SHOWN = 5
 )
 @click.option("--seed", default=0, help="0 draws one for each row.", show_default=True)
 @request_options
-@click.option(
-    "--repeat",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, MAX_REPEAT),
-    help="Make each row so many times.",
-)
-@click.option(
-    "--expand",
-    default="random",
-    show_default=True,
-    type=click.Choice(["random", "all"]),
-    help="What {a|b} in a prompt gives: one of them each time, or all.",
-)
+@times_options
 @click.option(
     "--max-failures",
     default=0,
@@ -148,35 +125,23 @@ def _open(
 ) -> Batch:
     from imagen_core.batch import Batch
     from imagen_core.batch_state import State
-    from imagen_core.rows import format_of, parse_rows
-    from imagen_core.types import Progress
 
-    source = "standard input" if file == STDIN else file
-    data = _read(file)
-    rows = parse_rows(data, form or format_of(file), source)
+    data, rows = read_rows(file, form)
     target = app.target(f"{output_dir}/" if output_dir else "")
     name = name or (STDIN_NAME if file == STDIN else Path(file).stem)
     _refuse_file(target.folder)
-    _tell_of_mock(app, rows, str(given["backend"]))
-    bar = app.console.bar(max(len(rows.rows), 1))
-
-    def watch() -> None:
-        bar.take("", Progress(message="checking rows"))
-        bar.finish("")
-
-    try:
+    order = order_of(app, rows, given)
+    with checking(app, rows) as watch:
         return Batch(
             app,
             rows,
-            _order(app, given),
+            order,
             target=target,
             state=State(target.folder, name),
             digest=digest(data),
             restart=restart,
             watch=watch,
         )
-    finally:
-        bar.hide()
 
 
 def _refuse_file(folder: Path) -> None:
@@ -184,34 +149,6 @@ def _refuse_file(folder: Path) -> None:
     for path in (folder, *folder.parents):
         if os.path.isfile(path):  # noqa: PTH113
             raise UsageError(f"{path} is no folder", hint="choose another --output-dir")
-
-
-def _order(app: App, given: Mapping[str, Any]) -> Order:
-    from imagen_core.drafting import Order
-
-    more = ("repeat", "expand")
-    return Order(
-        {key: value for key, value in given.items() if value and key not in more},
-        backend=given["backend"] or app.settings.knob("default_backend").text,
-        repeat=given["repeat"],
-        every=given["expand"] == "all",
-    )
-
-
-def _read(file: str) -> bytes:
-    try:
-        if file != STDIN:
-            return Path(file).read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read the rows of {file}: {error.strerror}") from error
-    if sys.stdin is None:
-        raise UsageError("standard input is closed", hint="imagen batch prompts.txt")
-    return sys.stdin.buffer.read()
-
-
-def _tell_of_mock(app: App, rows: Rows, backend: str) -> None:
-    if any("backend" not in row.options for row in rows.rows):
-        tell_of_mock(app, backend)
 
 
 def _print_outline(app: App, batch: Batch, left: Left) -> None:

@@ -64,7 +64,7 @@ def _lines(
     for key, value in plan.items():
         if value not in ("", None, {}, []) and key != "cost_usd_estimate":
             origin = f" ({places[key].origin})" if key in places else ""
-            yield f"{key}: {_text(value)}{origin}"
+            yield f"{key}: {as_text(value)}{origin}"
     for key, place in places.items():
         if key not in plan:
             yield f"{key}: {place.text} ({place.origin})"
@@ -95,7 +95,8 @@ def _plan(app: App, request: Request, target: files.Target) -> dict[str, Any]:
     }
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A value as people read it."""
     if isinstance(value, dict):
         return ", ".join(f"{key}={item}" for key, item in value.items())
     if isinstance(value, list):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagen_core.app import App
     from imagen_core.files import Target
     from imagen_core.ledger import Ledger
-    from imagen_core.types import Request, Run
+    from imagen_core.types import Failure, Request, Run
 
 STDIN = "-"
 Command = TypeVar("Command", bound="Callable[..., Any]")
@@ -164,7 +164,7 @@ def see_through(
     `flags`: switches by key, on or off. `relative`: print paths as seen from the working folder.
     """
     runs = _make(app, requests, target, flags or {}, relative=relative)
-    _exit(app, runs)
+    end(app, [run.failure for run in runs if run.failure], len(runs))
 
 
 def _make(
@@ -231,20 +231,19 @@ def _read_stdin() -> str:
     return text
 
 
-def _exit(app: protocols.App, runs: list[Run]) -> None:
-    """The exit code of all Runs together; their errors have been told."""
+def end(app: protocols.App, failures: Sequence[Failure], total: int) -> None:
+    """End with the exit code of so many together; what failed has been told."""
     from imagen_core.errors import Cancelled, ImagenError, PartialFailure
 
-    failures = [run.failure for run in runs if run.failure]
     if not failures:
         return
     codes = {failure.code for failure in failures}
     if Cancelled.code in codes:
         code = Cancelled.exit_code
-    elif len(runs) == 1:
+    elif total == 1:
         code = failures[0].error().exit_code
     else:
-        code = ImagenError.exit_code if len(failures) == len(runs) else PartialFailure.exit_code
-    if len(runs) > 1 and not app.console.as_json:
-        app.console.info(f"{len(failures)} of {len(runs)} failed")
+        code = ImagenError.exit_code if len(failures) == total else PartialFailure.exit_code
+    if total > 1 and not app.console.as_json:
+        app.console.info(f"{len(failures)} of {total} failed")
     raise click.exceptions.Exit(code)

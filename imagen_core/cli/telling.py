@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from imagen_core import protocols
     from imagen_core.pipeline import Item
-    from imagen_core.types import Event, Note, Output, Request, Run
+    from imagen_core.types import Event, Failure, Note, Output, Request, Run
 
 
 class Meter(Protocol):
@@ -78,7 +78,11 @@ class Telling:
             self.note(note)
         for output in run.outputs:
             self._output(run, output, about or {})
-        self._failure(run, about or {}, place)
+        if run.failure:
+            more = {"id": run.id, "seed": run.request.seed, "backend": run.request.backend}
+            more |= about or {}
+            more |= {"remote_id": run.remote_id} if run.remote_id else {}
+            self.failure(run.failure, more, place=place)
 
     def note(self, note: Note) -> None:
         """Tell of a note that is a warning."""
@@ -94,17 +98,14 @@ class Telling:
         else:
             self._console.line(_relative(output.path) if self._relative else output.path)
 
-    def _failure(self, run: Run, about: Mapping[str, Any], place: str) -> None:
-        failure = run.failure
-        if failure is None:
-            return
+    def failure(self, failure: Failure, about: Mapping[str, Any], *, place: str = "") -> None:
+        """Tell why something failed, and a program what it was."""
         error = failure.error()
         if not self._console.as_json:
             if not self._is_new(failure.code, failure.message):
                 return
             error = type(error)(f"{place}{error}", hint=error.hint)
-        more = {"id": run.id, "seed": run.request.seed, "backend": run.request.backend, **about}
-        self._console.error(error, more | ({"remote_id": run.remote_id} if run.remote_id else {}))
+        self._console.error(error, about)
 
     def _is_new(self, kind: str, text: str) -> bool:
         new = (kind, text) not in self._told

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from imagen_core.queueing import Job, Queue
 
 HEALTH_SECONDS = 5.0
-SHORT = 8
 
 
 @click.command("worker", cls=UnseenCommand, help="Make the pictures that wait in a queue.")

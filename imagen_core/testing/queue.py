@@ -1,4 +1,4 @@
-"""The conformance kit for queues: subclass it, give two fixtures, inherit the checks."""
+"""The conformance kit for queues: subclass it, give three fixtures, inherit the checks."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from msgspec.structs import replace
 
 from imagen_core.queueing import KEPT_ERRORS, LEASE_EXPIRED, Queue, longest_backoff
-from imagen_core.testing.queue_claims import DEADLINE, LEASE, Claim, Elapse
+from imagen_core.testing.queue_claims import DEADLINE, FAILURE, LEASE, Claim, Elapse
 from imagen_core.testing.queue_listing import Listing
 from imagen_core.types import Failure, Progress, new_id
 
-FAILURE = Failure(code="unavailable", message="busy", hint="later", retryable=True)
 RESULT = {"id": "r", "outputs": [{"path": "猫.png"}], "cost": None}
 
 
 class QueueConformance(Listing):
     """What every queue must do, wherever its jobs lie.
 
-    Subclass it as `TestSomething`, set `module`, and write two fixtures in the class: `queue`
+    Subclass it as `TestSomething`, set `module`, and write three fixtures in the class: `queue`
     makes an empty one and closes it, `elapse` gives a function that lets so many seconds pass
-    for it. Where the database's clock can't be set, that is to make all times in its tables
-    earlier. Each check's docstring says what holds, and how to fix it.
+    for it, `spoil` one that makes what is stored of the job of an id unreadable. Where the
+    database's clock can't be set, the second is to make all times in its tables earlier. Each
+    check's docstring says what holds, and how to fix it.
     """
 
     def beat(self, queue: Queue, claim: Claim, **fields: Any) -> str:
@@ -199,6 +199,22 @@ class QueueConformance(Listing):
             assert self.take(queue) is None
             elapse(longest)
         assert self.taken(queue).job.checkpoint == {"attempt": 2}, "the next attempt goes on"
+
+    def test_whatever_a_worker_says_is_written_down(self, queue: Queue) -> None:
+        """Also what is no text, such as half a character of a file's name, ends an attempt.
+
+        To fix it: put something else in its place. A job whose failure can't be told is begun
+        again and again.
+        """
+        job_id = self.put(queue)
+        claim = self.taken(queue)
+        odd = "no such file: \udcff\0.png"
+        assert self.beat(queue, claim, progress=Progress(message=odd)) == "ok"
+        failure = Failure(code="io", message=odd, hint=odd)
+        assert queue.fail(job_id, claim.token, failure, retry=False) == "failed"
+        said = self.job(queue, job_id).errors[-1].failure
+        assert said.code == "io"
+        assert said.message.startswith("no such file: ")
 
     def test_pause_can_be_given(self, queue: Queue, elapse: Elapse) -> None:
         """`after` is how long to wait, such as a server asked for."""

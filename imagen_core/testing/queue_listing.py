@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from hashlib import sha256
+from io import BytesIO
+from typing import Any, ClassVar
 
-from imagen_core.queueing import DAY, OFFER_SECONDS, Load, Offer, Queue
+from imagen_core.queueing import DAY, IMAGE_SECONDS, OFFER_SECONDS, Load, Offer, Queue
 from imagen_core.testing.queue_claims import Claiming, Elapse
 
 
 class Listing(Claiming):
     """What is seen of a queue, and what it forgets. Subclass QueueConformance, not this."""
+
+    forgets_images: ClassVar[bool] = True
+    """Whether its `prune` removes input images, too."""
 
     def test_jobs_are_listed_by_state_owner_and_backend(self, queue: Queue) -> None:
         """The latest come first, page by page."""
@@ -86,8 +91,61 @@ class Listing(Claiming):
         queue.prune()
         assert [offer.backend for offer in queue.offers()] == ["flux"]
 
+    def test_image_is_kept_for_its_owner(self, queue: Queue) -> None:
+        """An input image is found by its sha256 by the owner who put it there, and nobody else.
+
+        To fix it: the owner is part of what an image is kept under, also where that is nobody.
+        """
+        data = _picture("teal")
+        first, second = self.owners
+        name = queue.put_image(data, owner=first)
+        assert name == sha256(data).hexdigest()
+        assert queue.image(name, owner=first) == data
+        for other in (second, ""):
+            assert queue.image(name, owner=other) is None, "an image was given to somebody else"
+        assert queue.put_image(data, owner=first) == name, "a second time it is no harm"
+        assert queue.put_image(data, owner=second) == queue.put_image(data, owner="") == name
+        assert queue.image(name, owner=second) == queue.image(name, owner="") == data
+        assert queue.image(sha256(_picture("red")).hexdigest(), owner=first) is None
+
+    def test_prune_forgets_images_that_were_put_long_ago(
+        self, queue: Queue, elapse: Elapse
+    ) -> None:
+        """An image goes in time, and stays for as long as it is put there again.
+
+        To fix it: `put_image` of what is there makes it new. A queue that can't see to that says
+        so: `forgets_images = False`.
+        """
+        if not self.forgets_images:
+            return
+        pictures = _picture("gray"), _picture("gold")
+        old, kept = (queue.put_image(data, owner=self.owners[0]) for data in pictures)
+        elapse(IMAGE_SECONDS - 5)
+        queue.prune()
+        assert queue.image(old, owner=self.owners[0]) == pictures[0]
+        queue.put_image(pictures[1], owner=self.owners[0])
+        elapse(10)
+        queue.prune()
+        assert queue.image(old, owner=self.owners[0]) is None, "it is kept for ever"
+        assert queue.image(kept, owner=self.owners[0]) == pictures[1], "it was put there again"
+
+    def test_pace_and_publishing_are_told(self, queue: Queue) -> None:
+        """`pace` is a number of seconds, `publishes` the switch of a step, or empty."""
+        assert isinstance(queue.pace, float), "its pace is no number of seconds"
+        assert queue.pace > 0, "who waits for something has to wait between two questions"
+        assert isinstance(queue.publishes, str), "what it publishes by is the switch of a step"
+
     def test_status_is_ok(self, queue: Queue) -> None:
         """A queue that works says so, and says where it is."""
         status = queue.status()
         assert status.ok, status.text
         assert status.text
+
+
+def _picture(colour: str) -> bytes:
+    """One that any queue takes."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGB", (16, 16), colour).save(file, "png")
+    return file.getvalue()

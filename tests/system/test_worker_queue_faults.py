@@ -169,15 +169,3 @@ def test_release_that_hangs_does_not_keep_a_worker_that_was_told_to_stop(shift: 
     assert shift.join() == ["unanswered"]
     assert worker.unanswered == 1
     free.set()
-
-
-def test_claim_that_hangs_does_not_keep_a_worker_that_was_told_to_stop(shift: Shift) -> None:
-    free = threading.Event()
-    shift.queue.before["claim"] = lambda _: free.wait(SECONDS)
-    shift.start(grace=0)
-    until(lambda: shift.queue.calls["claim"])
-
-    shift.stop.set()
-
-    assert shift.join() == []
-    free.set()

@@ -43,8 +43,8 @@ def imagen_post_generate() -> tuple[StepSpec, ...]:
 
 @hookimpl
 def imagen_stores() -> tuple[StoreSpec, ...]:
-    """The usage of all machines."""
-    return (StoreSpec(name="supabase", create="imagen_supabase.usage:UsageStore"),)
+    """The usage of all machines, and the jobs that they share."""
+    return (StoreSpec(name="supabase", create="imagen_supabase.store:SupabaseStore"),)
 
 
 @hookimpl

@@ -6,31 +6,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from imagen_core import ImagenError, UnavailableError, told
+from imagen_core import ImagenError, Load, UnavailableError, told
 from imagen_supabase import usage
 from imagen_supabase.client import connect
-from imagen_supabase.config import needed_credentials, owner, role
+from imagen_supabase.config import NOBODY, needed_credentials, owner, role
 from imagen_supabase.pictures import COLUMNS, EXTENSIONS
 from imagen_supabase.postgres import VARIABLE, open_database
 from imagen_supabase.problems import AGAIN, MIGRATE, RefusedRowError, SetUpError
 from imagen_supabase.scripts import migrations
-from imagen_supabase.tables import BUCKET, IMAGES, MIGRATIONS, USAGE
+from imagen_supabase.tables import BUCKET, IMAGES, INPUTS, MIGRATIONS, USAGE
 
 if TYPE_CHECKING:
     from imagen_core import Context
     from imagen_supabase.client import Project
     from imagen_supabase.tables import Table
 
-NOBODY = "00000000-0000-0000-0000-000000000000"
 POLICIES = {
     "imagen.images": {"images_owner_reads", "images_owner_tags"},
-    "storage.objects": {"imagen_owner_reads"},
+    "imagen.jobs": {"jobs_owner_reads"},
+    "storage.objects": {
+        "imagen_owner_reads",
+        "imagen_inputs_owner_reads",
+        "imagen_inputs_owner_adds",
+    },
 }
 GUARDED = r"""
     select nspname || '.' || relname, relrowsecurity,
         array(select polname::text from pg_policy where polrelid = c.oid
-            and pg_get_expr(polqual, polrelid) ~ 'owner_user_id.*auth\.uid\(\)'),
-        array(select polname::text from pg_policy where polrelid = c.oid)
+            and pg_get_expr(coalesce(polqual, polwithcheck), polrelid)
+                ~ '(owner_user_id|split_part).*auth\.uid\(\)'),
+        array(select polname::text from pg_policy where polrelid = c.oid
+            and polroles is distinct from (
+                select array[oid] from pg_roles where rolname = 'imagen_worker'))
     from pg_class c join pg_namespace n on n.oid = relnamespace
     where relkind in ('r', 'p')
     and (nspname = 'imagen' or nspname || '.' || relname = any (
@@ -43,7 +50,18 @@ OPEN = """
     where relkind in ('r', 'p', 'v', 'm', 'f')
     and (nspname = 'imagen' or (nspname = 'mai' and relname like 'imagen_usage%'))
     and has_table_privilege(r.role, c.oid, p)
-    and not (r.role = 'authenticated' and p = 'SELECT' and c.oid = to_regclass('imagen.images'))
+    and not (r.role = 'authenticated' and p = 'SELECT' and c.oid in (
+        to_regclass('imagen.images'), to_regclass('imagen.backends')))
+    union all
+    select 'authenticated may select the tokens of imagen.jobs'
+    from pg_attribute where attrelid = to_regclass('imagen.jobs') and attname = 'lease_token'
+    and has_column_privilege('authenticated', attrelid, attnum, 'SELECT')
+    union all
+    select r.role || ' may call ' || p.oid::regprocedure
+    from pg_proc p join pg_namespace n on n.oid = pronamespace,
+        unnest(array['anon', 'authenticated']) r (role)
+    where nspname = 'imagen' and has_function_privilege(r.role, p.oid, 'EXECUTE')
+    and not (r.role = 'authenticated' and proname in ('request_picture', 'cancel_mine'))
     union all
     select 'anybody may read storage.objects by the policy ' || polname
     from pg_policy where polrelid = to_regclass('storage.objects')
@@ -52,6 +70,14 @@ OPEN = """
         select array_agg(oid) || 0::oid from pg_roles where rolname in ('anon', 'authenticated'))
     order by 1"""
 """What is open to visitors and should not be, in sentences."""
+WORKER = """
+    select pg_has_role('authenticator', oid, 'MEMBER'),
+        has_table_privilege(oid, 'storage.objects', 'INSERT'),
+        coalesce(has_function_privilege(oid, (
+            select p.oid from pg_proc p join pg_namespace n on n.oid = pronamespace
+            where nspname = 'imagen' and proname = 'claim'), 'EXECUTE'), false)
+    from pg_roles where rolname = 'imagen_worker'"""
+"""Whether the API may take the worker's role, and whether that may upload and claim."""
 
 
 class Finding(NamedTuple):
@@ -117,16 +143,37 @@ def _writable(project: Project, table: Table, columns: str) -> str:
     raise ImagenError(f"{table} takes rows without values", hint=MIGRATE)
 
 
+def _queue(context: Context) -> str:
+    """That each half of the queue is there; nothing is put into it, and nothing taken."""
+    project = _project(context)
+    loads: list[Load] = project.call("stats", list[Load])
+    project.call("heartbeat", str, job=NOBODY, token=NOBODY, lease=1)
+    try:
+        project.call("enqueue", Any, id=NOBODY, backend="", payload={})
+    except RefusedRowError:
+        waiting = sum(load.ready + load.delayed for load in loads)
+        return f"takes jobs and gives them; {waiting} wait"
+    raise ImagenError("imagen.jobs takes rows without values", hint=MIGRATE)
+
+
 def _bucket(context: Context) -> str:
-    found = _project(context).bucket()
+    return _sound(_project(context), BUCKET)
+
+
+def _inputs(context: Context) -> str:
+    return _sound(_project(context), INPUTS)
+
+
+def _sound(project: Project, name: str) -> str:
+    found = project.bucket(name)
     if found.public:
-        raise SetUpError(f"{BUCKET} is public: anybody can read it", hint=AGAIN)
+        raise SetUpError(f"{name} is public: anybody can read it", hint=AGAIN)
     allowed = found.allowed_mime_types
     if allowed and (refused := set(EXTENSIONS) - set(allowed)):
         hint = "add them in the dashboard, under Storage"
-        raise SetUpError(f"{BUCKET} refuses {', '.join(sorted(refused))}", hint=hint)
+        raise SetUpError(f"{name} refuses {', '.join(sorted(refused))}", hint=hint)
     limit = f", up to {found.file_size_limit:,} bytes each" if found.file_size_limit else ""
-    return f"{BUCKET} is private{limit}"
+    return f"{name} is private{limit}"
 
 
 def _owner(context: Context) -> str:
@@ -143,9 +190,10 @@ def _policies(context: Context) -> str:
         if missing := wanted - sound.get(name, set()):
             raise SetUpError(f"{name} lacks {', '.join(sorted(missing))}", hint=AGAIN)
     there = {name: set(policies) for name, _, _, policies in rows}
-    if more := there["imagen.images"] - POLICIES["imagen.images"]:
-        hint = "look at what it lets through, and drop it"
-        raise SetUpError(f"imagen.images has another policy: {', '.join(sorted(more))}", hint=hint)
+    for name in ("imagen.images", "imagen.jobs"):
+        if more := there[name] - POLICIES[name]:
+            hint = "look at what it lets through, and drop it"
+            raise SetUpError(f"{name} has another policy: {', '.join(sorted(more))}", hint=hint)
     return "every owner sees their own rows and objects"
 
 
@@ -156,6 +204,15 @@ def _rights(context: Context) -> str:
         hint = "revoke it, or drop the policy: the page about Supabase has who may do what"
         raise SetUpError("; ".join(found), hint=hint)
     return "nothing is open to visitors but the owner's own rows"
+
+
+def _worker(context: Context) -> str:
+    with _database(context) as connection:
+        found = connection.execute(WORKER).fetchall()
+    if found != [(True, True, True)]:
+        told = "the role imagen_worker is not set up: workers need the service key"
+        raise SetUpError(told, hint=AGAIN)
+    return "imagen_worker may do what workers do"
 
 
 def _user(context: Context) -> str:
@@ -187,7 +244,14 @@ _THROUGH_THE_API = (
     ("migrations", _migrations),
     ("imagen.images", _images),
     ("mai.imagen_usage", _usage),
+    ("queue", _queue),
     ("bucket", _bucket),
+    ("input images", _inputs),
     ("owner", _owner),
 )
-_IN_THE_DATABASE = (("policies", _policies), ("rights", _rights), ("user", _user))
+_IN_THE_DATABASE = (
+    ("policies", _policies),
+    ("rights", _rights),
+    ("worker", _worker),
+    ("user", _user),
+)

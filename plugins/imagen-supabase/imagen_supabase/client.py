@@ -11,10 +11,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from imagen_core import Failure, UnavailableError, http
 from imagen_supabase.config import needed_credentials
 from imagen_supabase.problems import Asker, BusyError, ConflictError, odd, translated
-from imagen_supabase.tables import BUCKET
+from imagen_supabase.tables import BUCKET, SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,14 +62,19 @@ class Project:
         self.who = f"Supabase at {urlsplit(credentials.url).netloc}"
         self._asker = Asker(self.who, credentials.variable, credentials.key)
         self._client = client
+        key, headers = credentials.key, {}
+        if credentials.apikey:
+            headers["Authorization"] = f"Bearer {key.reveal()}"
+            key = credentials.apikey
         self._patience = patience
         self._last = threading.local()
         self._outages: dict[str, tuple[float, Failure]] = {}
         client.event_hooks["response"].append(self._note)
         self._supabase = create_client(
             credentials.url,
-            credentials.key.reveal(),
+            key.reveal(),
             ClientOptions(
+                headers=headers,
                 httpx_client=client,
                 postgrest_client_retry=False,
                 auto_refresh_token=False,
@@ -77,13 +84,18 @@ class Project:
 
     @property
     def _bucket(self) -> Any:
-        return self._supabase.storage.from_(BUCKET)
+        return self._place(BUCKET)
+
+    def _place(self, bucket: str) -> Any:
+        return self._supabase.storage.from_(bucket)
 
     def object_url(self, place: str) -> str:
         """The address of an object, which opens with the key or for its owner alone."""
         return f"{self.url}/storage/v1/object/{BUCKET}/{quote(place)}"
 
-    def upload(self, place: str, data: bytes, *, mime: str, digest: str) -> bool:
+    def upload(
+        self, place: str, data: bytes, *, mime: str, digest: str, bucket: str = BUCKET
+    ) -> bool:
         """Make an object, unless there is one of that name: then False."""
         options = {
             "content-type": mime,
@@ -92,7 +104,7 @@ class Project:
             "metadata": {"sha256": digest},
         }
         try:
-            self._ask("storage", lambda: self._bucket.upload(place, data, options))
+            self._ask("storage", lambda: self._place(bucket).upload(place, data, options))
         except ConflictError:
             return False
         return True
@@ -109,6 +121,11 @@ class Project:
             return str(kept["sha256"])
         data: bytes = self._ask("storage", lambda: self._bucket.download(place))
         return sha256(data).hexdigest()
+
+    def download(self, place: str, *, bucket: str) -> bytes:
+        """The bytes of an object; raises MissingError."""
+        data: bytes = self._ask("storage", lambda: self._place(bucket).download(place))
+        return data
 
     def signed_url(self, place: str, seconds: int) -> str:
         """An address that opens for anybody, for so long."""
@@ -129,9 +146,9 @@ class Project:
         page = self._ask("storage", lambda: self._bucket.list(folder, options))
         return self._rows(page)
 
-    def bucket(self) -> Any:
-        """What there is to say of the bucket: `public`, `allowed_mime_types`, `file_size_limit`."""
-        return self._ask("storage", lambda: self._supabase.storage.get_bucket(BUCKET))
+    def bucket(self, name: str) -> Any:
+        """What there is to say of a bucket: `public`, `allowed_mime_types`, `file_size_limit`."""
+        return self._ask("storage", lambda: self._supabase.storage.get_bucket(name))
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> set[str]:
         """Add rows but for those whose ids are there, and give the ids of those that were added."""
@@ -165,6 +182,18 @@ class Project:
                 return
             last = rows[-1]
 
+    def call(self, function: str, kind: Any, **arguments: Any) -> Any:
+        """What a function of the schema imagen gives, as this type; it must do no harm twice.
+
+        It is asked also if the last one got no answer: a lease does not wait.
+        """
+        query = self._supabase.schema(SCHEMA).rpc(function, arguments)
+        reply = self._ask("", query.execute)
+        try:
+            return msgspec.convert(reply.data, kind)
+        except msgspec.ValidationError:
+            raise odd(self._asker) from None
+
     def _table(self, table: Table) -> Any:
         return self._supabase.schema(table.schema).table(table.name)
 
@@ -175,7 +204,10 @@ class Project:
         return data
 
     def _ask(self, service: str, call: Callable[[], T]) -> T:
-        """Do it, again after a passing fault; raises one of our errors."""
+        """Do it, again after a passing fault; raises one of our errors.
+
+        Of a service with a name it is kept that it was out of reach.
+        """
         until, outage = self._outages.get(service, (0.0, None))
         if outage and time.monotonic() < until:
             raise outage.error()
@@ -189,7 +221,9 @@ class Project:
             except UnavailableError as error:
                 # Who has kept us waiting for all that time already is not asked once more.
                 if not waits or time.monotonic() + waits[0] > end:
-                    self._outages[service] = (time.monotonic() + OUTAGE_SECONDS, Failure.of(error))
+                    if service:
+                        until = time.monotonic() + OUTAGE_SECONDS
+                        self._outages[service] = (until, Failure.of(error))
                     raise
             time.sleep(waits.pop(0))
 

@@ -44,7 +44,7 @@ def sync(done: Done, context: Context) -> Iterator[Note]:
 def _note(run: Run, picture: Picture, context: Context) -> Note:
     try:
         needed_credentials(context)
-        whose = owner(context)
+        whose = owner(context, run.owner)
         project = context.once(connect)
         sent = send(project, picture, whose)
     except PictureError as error:

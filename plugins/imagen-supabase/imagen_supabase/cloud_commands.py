@@ -24,14 +24,13 @@ from imagen_core import (
     pass_app,
     told,
 )
+from imagen_supabase.keys import seconds_of
 
 if TYPE_CHECKING:
     from imagen_supabase.client import Project
     from imagen_supabase.cloud import Sent
     from imagen_supabase.inventory import Item
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-LONGEST_SECONDS = 10 * 365 * 86400
 PATHS = (
     "PATH: a picture or a folder with pictures and their sidecars; without, those of the ledger."
 )
@@ -54,9 +53,7 @@ def cloud() -> None:
 def push(app: App, paths: tuple[str, ...], *, dry_run: bool, quiet: bool) -> None:
     """Compare, and send what is wanting; whatever interrupts it, the next push goes on."""
     app.console.quiet = quiet
-    with_pictures = bool(paths or app.context.owner_user_id)
-    if not with_pictures:
-        app.console.info("owner_user_id is empty: usage alone is sent")
+    with_pictures = _tell_owner(app, paths)
     problems: dict[str, ImagenError] = {}
     for push_half, wanted in (
         (_push_pictures, with_pictures),
@@ -78,14 +75,26 @@ def push(app: App, paths: tuple[str, ...], *, dry_run: bool, quiet: bool) -> Non
         raise first
 
 
+def _tell_owner(app: App, paths: tuple[str, ...]) -> bool:
+    """Whether there are pictures that can be sent: somebody has to see them."""
+    if paths or app.context.owner_user_id:
+        return True
+    if any(run.owner for run in app.context.ledger.runs()):
+        app.console.info("owner_user_id is empty: only pictures of jobs are sent, and usage")
+        return True
+    app.console.info("owner_user_id is empty: usage alone is sent")
+    return False
+
+
 def _push_pictures(app: App, paths: tuple[str, ...], *, dry_run: bool) -> None:
     from imagen_supabase import inventory
     from imagen_supabase.client import connect
-    from imagen_supabase.config import owner
 
-    whose = owner(app.context)
     project = app.context.once(connect)
-    items, _ = inventory.survey(project, whose, inventory.pictures(app.context, paths))
+    found = inventory.pictures(app.context, paths)
+    if not (paths or app.context.owner_user_id):
+        found = (picture for picture in found if picture.owner)
+    items, _ = inventory.survey(app.context, project, found)
     refused = [item for item in items if item.reason]
     for item in refused:
         assert item.reason is not None
@@ -94,7 +103,7 @@ def _push_pictures(app: App, paths: tuple[str, ...], *, dry_run: bool) -> None:
     if dry_run:
         _tell_plan(app, wanting)
         return
-    failed = _send(app, project, whose, wanting)
+    failed = _send(app, project, wanting)
     there = sum(item.state == inventory.State.THERE for item in items)
     sent = len(wanting) - failed
     app.console.info(f"pictures: {sent} sent, {there} there already")
@@ -103,14 +112,14 @@ def _push_pictures(app: App, paths: tuple[str, ...], *, dry_run: bool) -> None:
         raise kind(f"{bad} of {len(items)} pictures are not in the cloud")
 
 
-def _send(app: App, project: Project, owner: str, wanting: list[Item]) -> int:
+def _send(app: App, project: Project, wanting: list[Item]) -> int:
     """Send them with a bar, and say how many failed; a fault that all would meet is raised."""
     from imagen_supabase import inventory
 
     bar = app.console.bar(len(wanting))
     failed = sent = 0
     try:
-        for item, outcome in inventory.push(project, owner, wanting):
+        for item, outcome in inventory.push(project, wanting):
             path = str(item.picture.path)
             if outcome.problem is None:
                 sent += 1
@@ -179,12 +188,11 @@ def status(app: App, paths: tuple[str, ...]) -> None:
     """Count the pictures by how they stand, and name those that can't be sent."""
     from imagen_supabase import inventory
     from imagen_supabase.client import connect
-    from imagen_supabase.config import owner
     from imagen_supabase.tables import BUCKET
 
     project = app.context.once(connect)
     found = inventory.pictures(app.context, paths)
-    items, there = inventory.survey(project, owner(app.context), found)
+    items, there = inventory.survey(app.context, project, found)
     usage = len(inventory.missing_usage(app.context, project))
     counts = Counter(item.state for item in items)
     if app.console.as_json:
@@ -226,7 +234,7 @@ def url(app: App, path: str, *, expires: str) -> None:
     """Find the picture by its bytes, and have its address signed."""
     from imagen_supabase.client import connect
 
-    seconds = _seconds(expires)
+    seconds = seconds_of(expires)
     project = app.context.once(connect)
     place = _place(app, project, path)
     signed = project.signed_url(place, seconds)
@@ -239,6 +247,7 @@ def url(app: App, path: str, *, expires: str) -> None:
 def _place(app: App, project: Project, path: str) -> str:
     """Where a picture of this machine is; what is none is taken for a path in the bucket."""
     from imagen_supabase.config import owner
+    from imagen_supabase.pictures import Picture, read_sidecar
     from imagen_supabase.tables import IMAGES
 
     file = expand_home(path)
@@ -252,20 +261,11 @@ def _place(app: App, project: Project, path: str) -> str:
         digest = sha256(file.read_bytes()).hexdigest()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    conditions = {"owner_user_id": f"eq.{owner(app.context)}", "sha256": f"eq.{digest}"}
+    whose = owner(app.context, Picture(file, read_sidecar(file)).owner)
+    conditions = {"owner_user_id": f"eq.{whose}", "sha256": f"eq.{digest}"}
     for row in project.select(IMAGES, "id,storage_path", **conditions):
         return str(row["storage_path"])
     raise UsageError(f"{path} is not in the cloud", hint=f"imagen cloud push {path}")
-
-
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,12})([smhd]?)", text.strip().lower())
-    seconds = int(found[1]) * UNITS[found[2] or "s"] if found else 0
-    if not 1 <= seconds <= LONGEST_SECONDS:
-        raise UsageError(
-            f"'{text}' is no time to expire in", hint="for instance 3600, 10m, 12h or 7d"
-        )
-    return seconds
 
 
 def _tell_sent(app: App, item: Item, place: str) -> None:

@@ -84,6 +84,31 @@ def check(app: App) -> None:
         raise click.exceptions.Exit(ImagenError.exit_code)
 
 
+@supabase.command("token", help="Print a key for workers: it opens what they need, and no more.")
+@click.option(
+    "--expires",
+    default="365d",
+    show_default=True,
+    metavar="TIME",
+    help="When it ends: seconds, or 10m, 12h, 7d.",
+)
+@json_option("Print one JSON object.")
+@pass_app
+def token(app: App, expires: str) -> None:
+    """Sign it with the project's secret, which is needed for this alone."""
+    from imagen_supabase.keys import SECRET, WHERE as WHERE_IT_IS, WORKER, seconds_of, worker_key
+
+    seconds = seconds_of(expires)
+    secret = app.context.secret(SECRET)
+    if secret is None:
+        raise CredentialsError(f"${SECRET} is not set", hint=WHERE_IT_IS)
+    key = worker_key(secret, seconds)
+    if app.console.as_json:
+        app.console.json({"token": key, "role": WORKER, "expires_in": seconds})
+    else:
+        app.console.line(key)
+
+
 def _url(app: App, given: str | None) -> str:
     secret = app.context.secret(VARIABLE)
     url = given or (secret.reveal() if secret else "")

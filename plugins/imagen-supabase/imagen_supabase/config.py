@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from imagen_core import ConfigError, CredentialsError, ImagenError, told
+from imagen_core import ConfigError, CredentialsError, ImagenError, Status, UsageError, told
 
 if TYPE_CHECKING:
     from imagen_core import Context, Secret
@@ -22,9 +22,14 @@ URL = "SUPABASE_URL"
 KEY = "SUPABASE_SERVICE_KEY"
 KEYS = (KEY, "MAI_SUPABASE_KEY")
 """The variables that may hold the key; the first one that is set counts."""
+ANON_KEY = "SUPABASE_ANON_KEY"
+"""Opens the gateway of a hosted project, where the key is a JWT of a role that it does not know."""
 SWITCH = "cloud_sync"
 WHERE = "URL and service key are in the project's dashboard, under Project Settings, API"
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""An id that no row has."""
 LOOK_UP = "it is the id of your user: select id, email from auth.users"
+SERVICE_ROLE = "service_role"
 PUBLISHED = ("anon", "authenticated")
 """Roles whose keys are for web pages."""
 
@@ -37,11 +42,15 @@ class SupabaseConfig(Struct, frozen=True, kw_only=True):
 
 
 class Credentials(NamedTuple):
-    """Where the project is, and the key that opens it; `variable` holds the key."""
+    """Where the project is, and the key that opens it; `variable` holds the key.
+
+    `apikey` is what the gateway asks for, if that is another one.
+    """
 
     url: str
     key: Secret
     variable: str
+    apikey: Secret | None = None
 
 
 def credentials(context: Context) -> Credentials | None:
@@ -57,7 +66,16 @@ def credentials(context: Context) -> Credentials | None:
     if key is None:
         raise CredentialsError(f"{where} is set and ${KEY} is not", hint=WHERE)
     _check_key(key, variable)
-    return Credentials(_project(url), key, variable)
+    return Credentials(_project(url), key, variable, _apikey(context, key))
+
+
+def _apikey(context: Context, key: Secret) -> Secret | None:
+    if role(key.reveal()) in ("", SERVICE_ROLE):
+        return None
+    apikey: Secret | None = context.secret(ANON_KEY)
+    if apikey:
+        _check_characters(apikey, ANON_KEY)
+    return apikey
 
 
 def needed_credentials(context: Context) -> Credentials:
@@ -69,8 +87,21 @@ def needed_credentials(context: Context) -> Credentials:
     )
 
 
-def owner(context: Context) -> str:
-    """The id of the user who is to see the pictures."""
+def standing(context: Context) -> Status:
+    """Whether there are credentials."""
+    try:
+        found = credentials(context)
+    except CredentialsError as error:
+        return Status(ok=False, text=f"not configured: {error}")
+    if found is None:
+        return Status(ok=False, text=f"not configured (set {URL} and {KEY})")
+    return Status(ok=True, text=found.url)
+
+
+def owner(context: Context, of_job: str = "") -> str:
+    """The id of the user who is to see the pictures: of a job its own, else the configured one."""
+    if of_job:
+        return _of_job(of_job)
     given = context.owner_user_id.strip()
     if not given:
         raise ConfigError("owner_user_id is empty: no picture is synced", hint=LOOK_UP)
@@ -80,6 +111,16 @@ def owner(context: Context) -> str:
         raise ConfigError(
             f"owner_user_id is no UUID, but '{given}': no picture is synced",
             hint=LOOK_UP,
+        ) from None
+
+
+def _of_job(given: str) -> str:
+    try:
+        return str(UUID(given))
+    except ValueError:
+        raise UsageError(
+            f"the owner of the job is no UUID, but '{given}': its picture is not synced",
+            hint="a job is enqueued for a user of the project, or for nobody",
         ) from None
 
 
@@ -126,12 +167,17 @@ def _project(url: str) -> str:
     return re.sub(r"/(rest|storage|auth)/v1/?$", "", url).rstrip("/")
 
 
-def _check_key(key: Secret, variable: str) -> None:
+def _check_characters(key: Secret, variable: str) -> None:
     text = key.reveal()
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise CredentialsError(
             f"the key in ${variable} has a character that no header takes", hint=WHERE
         )
+
+
+def _check_key(key: Secret, variable: str) -> None:
+    _check_characters(key, variable)
+    text = key.reveal()
     if text.startswith("sb_publishable_") or role(text) in PUBLISHED:
         raise CredentialsError(
             f"${variable} holds a key for web pages, which may write nothing",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,6 +23,7 @@ from imagen_core import (
     http,
 )
 from imagen_supabase.cloud import STEP, Sent, send
+from imagen_supabase.config import owner
 from imagen_supabase.pictures import Picture, PictureError, of_run, read_sidecar
 from imagen_supabase.problems import RefusedRowError, SetUpError, StrangeError
 from imagen_supabase.tables import IMAGES, USAGE
@@ -56,6 +57,7 @@ class Item(NamedTuple):
     state: State
     place: str = ""
     reason: ImagenError | None = None
+    owner: str = ""
 
     @property
     def is_wanting(self) -> bool:
@@ -64,7 +66,7 @@ class Item(NamedTuple):
 
 
 class Cloud(NamedTuple):
-    """What the project has of one owner: place and sha256 by row, and the objects of these."""
+    """What the project has of these owners: place and sha256 by row, and the objects of these."""
 
     rows: dict[str, tuple[str, str]]
     objects: set[str]
@@ -83,18 +85,46 @@ def pictures(context: Context, paths: Iterable[str]) -> Iterator[Picture]:
             yield _of_file(path)
 
 
-def survey(project: Project, owner: str, found: Iterable[Picture]) -> tuple[list[Item], Cloud]:
+def survey(
+    context: Context, project: Project, found: Iterable[Picture]
+) -> tuple[list[Item], Cloud]:
     """How each of these pictures stands, and what was compared with.
 
-    Of the bucket only those folders are read in which such a picture may be.
+    Of the bucket only those folders are read in which such a picture may be. Rows are those of the
+    configured owner, and of the owners that pictures have by themselves.
     """
-    rows = project.select(IMAGES, "id,storage_path,sha256", owner_user_id=f"eq.{owner}")
-    there = {row["id"]: (row["storage_path"], row["sha256"]) for row in rows}
-    taken = set(there.values())
-    items = [_item(picture, there, taken) for picture in found]
+    there: dict[str, tuple[str, str]] = {}
+    known: dict[str, set[tuple[str, str]]] = {}
+
+    def taken(owner: str) -> set[tuple[str, str]]:
+        if owner not in known:
+            rows = project.select(IMAGES, "id,storage_path,sha256", owner_user_id=f"eq.{owner}")
+            own = {row["id"]: (row["storage_path"], row["sha256"]) for row in rows}
+            there.update(own)
+            known[owner] = set(own.values())
+        return known[owner]
+
+    if context.owner_user_id:
+        taken(owner(context))
+    items = [_owned(context, picture, there, taken) for picture in found]
     folders = sorted({item.place.partition("/")[0] for item in items if item.place})
     cloud = Cloud(there, {name for folder in folders for name in project.names(folder)})
     return [_with_object(item, cloud.objects) for item in items], cloud
+
+
+def _owned(
+    context: Context,
+    picture: Picture,
+    rows: dict[str, tuple[str, str]],
+    taken: Callable[[str], set[tuple[str, str]]],
+) -> Item:
+    try:
+        whose = owner(context, picture.owner)
+    except UsageError as error:
+        if not picture.owner:  # it is the configuration's fault, and so that of all
+            raise
+        return Item(picture, State.REFUSED, reason=error)
+    return _item(picture, rows, taken(whose))._replace(owner=whose)
 
 
 def _item(picture: Picture, rows: dict[str, tuple[str, str]], taken: set[tuple[str, str]]) -> Item:
@@ -124,7 +154,7 @@ def _with_object(item: Item, objects: set[str]) -> Item:
     return item._replace(state=State.NO_OBJECT if item.place else State.MISSING)
 
 
-def push(project: Project, owner: str, items: Sequence[Item]) -> Iterator[tuple[Item, Sent]]:
+def push(project: Project, items: Sequence[Item]) -> Iterator[tuple[Item, Sent]]:
     """Send what is wanting, several at once, and tell of each.
 
     Closed early it begins nothing more; what is under way is left to itself, and the next push
@@ -139,7 +169,7 @@ def push(project: Project, owner: str, items: Sequence[Item]) -> Iterator[tuple[
                 item = waiting.popleft()
             except IndexError:  # another one took the last
                 return
-            done.put((item, _sent(project, item, owner)))
+            done.put((item, _sent(project, item)))
 
     count = len(waiting)
     for _ in range(min(SIDE_BY_SIDE, count)):
@@ -151,9 +181,9 @@ def push(project: Project, owner: str, items: Sequence[Item]) -> Iterator[tuple[
         waiting.clear()
 
 
-def _sent(project: Project, item: Item, owner: str) -> Sent:
+def _sent(project: Project, item: Item) -> Sent:
     try:
-        return send(project, item.picture, owner, place=item.place)
+        return send(project, item.picture, item.owner, place=item.place)
     except ImagenError as error:
         return Sent("", error)
     except Exception as error:  # noqa: BLE001 - whoever waits for it is to have an answer

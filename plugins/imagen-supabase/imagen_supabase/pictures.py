@@ -78,6 +78,11 @@ class Picture(NamedTuple):
     path: Path
     about: dict[str, Any]
 
+    @property
+    def owner(self) -> str:
+        """Whose it is by itself, as that of a job may be; empty if the configuration says."""
+        return str(self.about.get("owner") or "")
+
     def facts(self) -> Facts:
         """What is needed of it; refuses a picture of which something is missing, by name."""
         missing = [key for key in NAMING if self.about.get(key) in (None, "")]
@@ -140,6 +145,8 @@ def of_run(run: Run) -> Iterator[Picture]:
         about = read_sidecar(path)
         if not _is_about(about, output):
             about = _plain(document(run, output))
+        if run.owner:
+            about["owner"] = run.owner
         yield Picture(path, about)
 
 

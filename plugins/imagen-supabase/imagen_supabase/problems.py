@@ -20,7 +20,7 @@ MIGRATE = (
     "'imagen supabase migrate' makes what is missing, 'imagen supabase check' says what that is"
 )
 AGAIN = "'imagen supabase migrate --again' makes it as it should be"
-NO_TABLE = frozenset({"42P01", "42703", "PGRST202", "PGRST204", "PGRST205"})
+NO_TABLE = frozenset({"42P01", "42703", "42883", "PGRST202", "PGRST204", "PGRST205"})
 """A table, column or function that this version of imagen-supabase needs is not there."""
 NO_ROLE = "22023"
 NO_RIGHT = "42501"
@@ -109,7 +109,9 @@ def _of_database(code: str, message: str, status: int, asker: Asker) -> ImagenEr
     if code == "PGRST106":
         return SetUpError(f"{asker.who} does not serve the schemas imagen and mai", hint=MIGRATE)
     if code in NO_TABLE:
-        return SetUpError(f"{asker.who} lacks a table or a column: {text}", hint=MIGRATE)
+        return SetUpError(
+            f"{asker.who} lacks a table, a column or a function: {text}", hint=MIGRATE
+        )
     if status == 404 and not (code or message):
         return SetUpError(f"{asker.who} lacks a table", hint=MIGRATE)
     if code in (NO_RIGHT, NO_ROLE) or code.startswith("PGRST3"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 BUCKET = "imagen-generated"
+INPUTS = "imagen-inputs"
+SCHEMA = "imagen"
 
 
 class Table(NamedTuple):
@@ -18,6 +20,8 @@ class Table(NamedTuple):
 
 
 IMAGES = Table("imagen", "images")
+JOBS = Table("imagen", "jobs")
+BACKENDS = Table("imagen", "backends")
 MIGRATIONS = Table("imagen", "schema_migrations")
 USAGE = Table("mai", "imagen_usage")
 DAILY = Table("mai", "imagen_usage_daily")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import supabase_programs
+from supabase_jobs import opened_jobs
 from supabase_machine import Machine, wrong
 from supabase_servers import Cluster, Project, migrate_all, wait_until
 from supabase_storage import ProjectGateway
@@ -68,6 +69,13 @@ def gateway(project: Any) -> Iterator[Any]:
 def cloud_environment(gateway: Any) -> dict[str, str]:
     """What imagen needs in its environment to use that project."""
     return {"SUPABASE_URL": gateway.url, "SUPABASE_SERVICE_KEY": gateway.service_key}
+
+
+@pytest.fixture
+def jobs(cluster: Any, tmp_path: Path) -> Iterator[Any]:
+    """A queue of jobs that nobody else has, empty, with a clock that can be set."""
+    with opened_jobs(cluster, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture

@@ -21,10 +21,13 @@ ALL = [
     "migrations",
     "imagen.images",
     "mai.imagen_usage",
+    "queue",
     "bucket",
+    "input images",
     "owner",
     "policies",
     "rights",
+    "worker",
     "user",
 ]
 
@@ -63,9 +66,10 @@ def test_without_the_database_the_policies_are_not_known(check: Any) -> None:
     done = check(database=False)
 
     assert done.exit_code == 0
-    assert done.out.splitlines()[-3:] == [
+    assert done.out.splitlines()[-4:] == [
         "unknown  policies: not looked at; SUPABASE_DB_URL has to be set for that",
         "unknown  rights: not looked at; SUPABASE_DB_URL has to be set for that",
+        "unknown  worker: not looked at; SUPABASE_DB_URL has to be set for that",
         "unknown  user: not looked at; SUPABASE_DB_URL has to be set for that",
     ]
 
@@ -119,11 +123,49 @@ FAULTS = {
         "bucket",
         "imagen-generated is public: anybody can read it",
     ),
-    "update storage.buckets set allowed_mime_types = '{image/png}'": (
+    "update storage.buckets set allowed_mime_types = '{image/png}' where id ~ 'generated'": (
         "bucket",
         "imagen-generated refuses image/jpeg, image/webp",
     ),
-    "delete from storage.buckets": ("bucket", "has no such bucket"),
+    "delete from storage.buckets where id = 'imagen-generated'": ("bucket", "has no such bucket"),
+    "delete from storage.buckets where id = 'imagen-inputs'": (
+        "input images",
+        "has no such bucket",
+    ),
+    "update storage.buckets set public = true where id = 'imagen-inputs'": (
+        "input images",
+        "imagen-inputs is public: anybody can read it",
+    ),
+    "drop function imagen.heartbeat": ("queue", "lacks a table, a column or a function"),
+    "revoke execute on function imagen.enqueue from service_role": ("queue", "refuses it"),
+    "alter table imagen.jobs drop constraint jobs_backend_check": (
+        "queue",
+        "imagen.jobs takes rows without values",
+    ),
+    "drop policy jobs_owner_reads on imagen.jobs": (
+        "policies",
+        "imagen.jobs lacks jobs_owner_reads",
+    ),
+    "create policy x on imagen.jobs for select to authenticated using (true)": (
+        "policies",
+        "imagen.jobs has another policy: x",
+    ),
+    "create policy y on imagen.images to imagen_worker, anon using (true)": (
+        "policies",
+        "imagen.images has another policy: y",
+    ),
+    "grant select (lease_token) on imagen.jobs to authenticated": (
+        "rights",
+        "authenticated may select the tokens of imagen.jobs",
+    ),
+    "grant execute on function imagen.claim to authenticated": (
+        "rights",
+        "authenticated may call imagen.claim(",
+    ),
+    "revoke execute on function imagen.claim from imagen_worker": (
+        "worker",
+        "the role imagen_worker is not set up",
+    ),
     "revoke insert on imagen.images from service_role": ("imagen.images", "refuses it"),
     "revoke select on mai.imagen_usage from service_role": ("mai.imagen_usage", "refuses it"),
     "delete from imagen.schema_migrations where name = '0005_mai_usage'": (
@@ -148,7 +190,7 @@ FAULTS = {
     ),
     "alter table imagen.images rename column sha256 to sha": (
         "imagen.images",
-        "lacks a table or a column",
+        "lacks a table, a column or a function",
     ),
     "grant select on imagen.images to anon": ("rights", "anon may select imagen.images"),
     "grant update on imagen.images to authenticated": (
@@ -161,7 +203,7 @@ FAULTS = {
     ),
     "drop view mai.imagen_usage_daily; drop table mai.imagen_usage": (
         "mai.imagen_usage",
-        "lacks a table or a column",
+        "lacks a table, a column or a function",
     ),
 }
 

@@ -20,6 +20,13 @@ from supabase_servers import PASSWORD, migrate_all, wait_until
 pytestmark = pytest.mark.system
 
 COUNT = len(migrations())
+ABOVE = {
+    "0001": ["0011.down", "0007.down", "0003.down"],
+    "0005": ["0011.down", "0006.down"],
+    "0008": ["0011.down", "0010.down", "0009.down"],
+    "0009": ["0011.down"],
+}
+"""What has to be taken back before: what stands on it."""
 SETTING = "select setting from pg_db_role_setting, unnest(setconfig) as setting"
 
 
@@ -78,9 +85,10 @@ def test_rows_and_what_the_user_set_survive_a_second_run(database: Any) -> None:
     for one in migrations():
         database.run(one.sql)
 
-    assert database.run(
-        "select public, file_size_limit, allowed_mime_types from storage.buckets"
-    ) == [(False, 1000, ["a/b"])]
+    assert (
+        database.run("select public, file_size_limit, allowed_mime_types from storage.buckets")
+        == [(False, 1000, ["a/b"])] * 2
+    )
     assert database.run("select name from storage.objects") == [("x",)]
 
 
@@ -111,7 +119,8 @@ def test_down_and_up_again_comes_to_the_same(database: Any) -> None:
     below = seen(database)
     assert [row for row in below["relations"] if "migrations" not in row] == []
     assert below["policies"] == below["functions"] == []
-    assert not any("authenticated" in row or "service_role" in row for row in below["rights"][:-1])
+    roles = ("authenticated", "service_role", "imagen_worker")
+    assert not any(role in row for row in below["rights"][:-1] for role in roles)
     assert below["settings"] == ["(True, 'pgrst.db_schemas=public')"]
     with migrating(database.url()) as migrator:
         assert {one.state for one in migrator.standings(migrations())} == {"missing"}
@@ -123,9 +132,8 @@ def test_down_and_up_again_comes_to_the_same(database: Any) -> None:
 def test_single_down_and_up_again_comes_to_the_same(database: Any, name: str) -> None:
     migrate_all(database.url())
     before = seen(database)
-    for first, above in {"0001": ["0007.down", "0003.down"], "0005": ["0006.down"]}.items():
-        if name.startswith(first):
-            run_script(database, *above)
+    if above := ABOVE.get(name[:4]):
+        run_script(database, *above)
 
     run_script(database, name)
     run_script(database, name)
@@ -153,6 +161,12 @@ def test_single_down_and_up_again_comes_to_the_same(database: Any, name: str) ->
             " storage_path, sha256, mime, size, sidecar) select id, id, id, hash, hash, '', '', 1,"
             " 1, 1, '', '', '', 1, '{}' from (select %s::uuid as id, %s as hash) as one",
         ),
+        (
+            "0008.down",
+            "imagen.jobs",
+            "(id, key, backend, payload, payload_version, priority, max_attempts, run_at,"
+            " created_at) values (%s, %s, 'mock', '{}', 1, 5, 3, now(), now())",
+        ),
     ],
 )
 def test_down_refuses_to_lose_rows(database: Any, name: str, table: str, row: str) -> None:
@@ -164,7 +178,9 @@ def test_down_refuses_to_lose_rows(database: Any, name: str, table: str, row: st
         run_script(database, "0003.down", name)
 
     assert len(database.run(f"select 1 from {table}")) == 1
-    assert len(database.run("select 1 from pg_policies where schemaname = 'storage'")) == 1
+    assert (
+        len(database.run("select 1 from pg_policies where policyname = 'imagen_owner_reads'")) == 1
+    )
 
 
 def test_pasted_script_comes_to_the_same_as_the_command(cluster: Any) -> None:
@@ -222,10 +238,14 @@ def test_standings_tell_applied_changed_missing_and_unknown(database: Any) -> No
         ("0005_mai_usage", "missing"),
         ("0006_mai_usage_daily", "missing"),
         ("0007_images_one_picture_a_path", "missing"),
+        ("0008_jobs", "missing"),
+        ("0009_jobs_work", "missing"),
+        ("0010_jobs_requests", "missing"),
+        ("0011_jobs_worker", "missing"),
         ("0099_later", "unknown"),
     ]
     assert found[2].applied_at is None
-    assert found[7].applied_at == datetime(2030, 1, 1, tzinfo=UTC)
+    assert found[-1].applied_at == datetime(2030, 1, 1, tzinfo=UTC)
     assert found[0].applied_at
     assert timedelta() < datetime.now(UTC) - found[0].applied_at < timedelta(minutes=5)
 

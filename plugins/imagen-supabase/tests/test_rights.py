@@ -26,6 +26,54 @@ USAGE = [
     *("backend", "caller", "cost_usd_estimate", "created_at", "id", "latency_ms", "model"),
     *("prompt_hash", "seed"),
 ]
+JOBS = [
+    *("attempt", "backend", "cancel_requested", "checkpoint", "crashes", "created_at"),
+    *("deadline_at", "errors", "finished_at", "id", "key", "lease_expires_at", "lease_token"),
+    *("max_attempts", "owner_user_id", "payload", "payload_version", "priority", "progress"),
+    *("resource", "result", "run_at", "seq", "started_at", "state", "whose", "worker"),
+]
+HIDDEN = ("lease_token", "whose")
+BACKENDS = ["about", "backend", "max_running", "resource", "seen_at", "worker"]
+WORK = {
+    "announce": "text,jsonb",
+    "claim": "text,uuid,jsonb,double precision,double precision",
+    "complete": "uuid,uuid,jsonb",
+    "fail": "uuid,uuid,jsonb,boolean,double precision",
+    "heartbeat": "uuid,uuid,double precision,jsonb,jsonb",
+    "prune": "double precision,double precision,integer",
+    "put_aside": "uuid,uuid,jsonb",
+    "release": "uuid,uuid",
+    "rescue": "integer",
+}
+"""What workers call, and with what."""
+QUEUE = {
+    **WORK,
+    "cancel": "uuid",
+    "enqueue": "uuid,text,jsonb,integer,uuid,text,integer,double precision,integer",
+    "get_job": "uuid",
+    "list_backends": "",
+    "list_jobs": "text[],uuid,text,uuid,integer",
+    "retry": "uuid",
+    "stats": "",
+}
+"""What the service role calls."""
+REQUESTS = {
+    "cancel_mine": "uuid",
+    "request_picture": "text,jsonb,text,uuid,integer,integer,double precision",
+}
+"""What signed-in users call."""
+INSIDE = {
+    "as_job": "imagen.jobs",
+    "backoff": "integer",
+    "end_attempt": "imagen.jobs,jsonb,boolean,double precision,integer",
+    "free_backends": "jsonb",
+    "images_one_picture_a_path": "",
+    "iso": "timestamp with time zone",
+    "job_limit": "",
+    "moment": "",
+    "next_job": "text[]",
+}
+"""What nobody calls but these functions, and a trigger."""
 DAILY = ["backend", "caller", "cost_usd", "count", "day", "latency_ms", "model", "unknown"]
 
 
@@ -33,21 +81,44 @@ def columns(right: str, table: str, names: list[str]) -> list[str]:
     return [f"column {right} {table}.{name}" for name in names]
 
 
+def signatures(functions: dict[str, str]) -> list[str]:
+    return [f"imagen.{name}({arguments})" for name, arguments in sorted(functions.items())]
+
+
+def calls(functions: dict[str, str]) -> list[str]:
+    return [f"function EXECUTE {one}" for one in signatures(functions)]
+
+
 ALLOWED = {
     "anon": [],
     "authenticated": [
+        *columns("SELECT", "imagen.backends", BACKENDS),
         *columns("SELECT", "imagen.images", IMAGES),
+        *columns("SELECT", "imagen.jobs", [one for one in JOBS if one not in HIDDEN]),
         "column UPDATE imagen.images.tags",
+        *calls(REQUESTS),
         "schema USAGE imagen",
+    ],
+    "imagen_worker": [
+        *columns("INSERT", "imagen.images", [one for one in IMAGES if one != "tags"]),
+        *columns("INSERT", "mai.imagen_usage", USAGE),
+        *columns("SELECT", "imagen.images", ["id", "owner_user_id", "sha256", "storage_path"]),
+        *columns("SELECT", "mai.imagen_usage", ["id"]),
+        *calls(WORK),
+        "schema USAGE imagen",
+        "schema USAGE mai",
     ],
     "service_role": [
         *columns("INSERT", "imagen.images", IMAGES),
         *columns("INSERT", "mai.imagen_usage", USAGE),
+        *columns("SELECT", "imagen.backends", BACKENDS),
         *columns("SELECT", "imagen.images", IMAGES),
+        *columns("SELECT", "imagen.jobs", JOBS),
         *columns("SELECT", "imagen.schema_migrations", HISTORY),
         *columns("SELECT", "mai.imagen_usage", USAGE),
         *columns("SELECT", "mai.imagen_usage_daily", DAILY),
         *columns("UPDATE", "imagen.images", IMAGES),
+        *calls(QUEUE),
         "schema USAGE imagen",
         "schema USAGE mai",
         "table DELETE imagen.images",
@@ -55,20 +126,52 @@ ALLOWED = {
     "authenticator": [],
 }
 OWN_ROWS = "(owner_user_id = ( SELECT auth.uid() AS uid))"
-POLICIES = [
-    ("imagen", "images", "images_owner_reads", "SELECT", OWN_ROWS, None),
-    ("imagen", "images", "images_owner_tags", "UPDATE", OWN_ROWS, OWN_ROWS),
-    (
-        "storage",
-        "objects",
-        "imagen_owner_reads",
+OWN_FOLDER = "(split_part(name, '/'::text, 1) = (( SELECT auth.uid() AS uid))::text)"
+SIGNED_IN, WORKER = "authenticated", "imagen_worker"
+POLICIES = {
+    ("imagen.backends", "backends_are_seen"): ("SELECT", SIGNED_IN, "true", None),
+    ("imagen.images", "images_owner_reads"): ("SELECT", SIGNED_IN, OWN_ROWS, None),
+    ("imagen.images", "images_owner_tags"): ("UPDATE", SIGNED_IN, OWN_ROWS, OWN_ROWS),
+    ("imagen.images", "images_worker_adds"): ("INSERT", WORKER, None, "true"),
+    ("imagen.images", "images_worker_reads"): ("SELECT", WORKER, "true", None),
+    ("imagen.jobs", "jobs_owner_reads"): ("SELECT", SIGNED_IN, OWN_ROWS, None),
+    ("mai.imagen_usage", "usage_worker_adds"): ("INSERT", WORKER, None, "true"),
+    ("mai.imagen_usage", "usage_worker_reads"): ("SELECT", WORKER, "true", None),
+    ("storage.objects", "imagen_inputs_owner_adds"): (
+        "INSERT",
+        SIGNED_IN,
+        None,
+        f"((bucket_id = 'imagen-inputs'::text) AND {OWN_FOLDER} AND"
+        " (split_part(name, '/'::text, 2) ~ '^[0-9a-f]{64}$'::text) AND"
+        " (split_part(name, '/'::text, 3) = ''::text))",
+    ),
+    ("storage.objects", "imagen_inputs_owner_reads"): (
         "SELECT",
+        SIGNED_IN,
+        f"((bucket_id = 'imagen-inputs'::text) AND {OWN_FOLDER})",
+        None,
+    ),
+    ("storage.objects", "imagen_owner_reads"): (
+        "SELECT",
+        SIGNED_IN,
         "((bucket_id = 'imagen-generated'::text) AND (EXISTS ( SELECT FROM imagen.images WHERE"
         " ((images.storage_path = objects.name) AND"
         " (images.owner_user_id = ( SELECT auth.uid() AS uid))))))",
         None,
     ),
-]
+    ("storage.objects", "imagen_worker_adds"): (
+        "INSERT",
+        WORKER,
+        None,
+        "(bucket_id = 'imagen-generated'::text)",
+    ),
+    ("storage.objects", "imagen_worker_reads"): (
+        "SELECT",
+        WORKER,
+        "(bucket_id = ANY (ARRAY['imagen-generated'::text, 'imagen-inputs'::text]))",
+        None,
+    ),
+}
 
 
 @pytest.fixture
@@ -84,25 +187,35 @@ def test_role_may_do_what_is_written_here_and_nothing_else(project: Any, role: s
 
 
 def test_nothing_goes_round_the_rights(project: Any) -> None:
-    assert unguarded(project.database) == []
+    assert unguarded(project.database) == [
+        f"security definer function: {one}" for one in sorted(signatures({**QUEUE, **REQUESTS}))
+    ]
 
 
-def test_policies_are_these_and_each_is_for_signed_in_users_alone(project: Any) -> None:
+def test_policies_are_these_and_each_is_for_one_role(project: Any) -> None:
     rows = project.database.run(
-        "select schemaname, tablename, policyname, cmd, qual, with_check, roles::text[], permissive"
-        " from pg_policies order by 1, 2, 3"
+        "select schemaname || '.' || tablename, policyname, cmd, roles::text[], qual, with_check,"
+        " permissive from pg_policies"
     )
 
-    assert [tuple(" ".join(c.split()) if c else c for c in row[:6]) for row in rows] == POLICIES
-    assert {(*row[6], row[7]) for row in rows} == {("authenticated", "PERMISSIVE")}
+    found = {row[:2]: (row[2], *row[3], *map(_one_line, row[4:6])) for row in rows}
+    assert found == POLICIES
+    assert {row[6] for row in rows} == {"PERMISSIVE"}
+
+
+def _one_line(condition: str | None) -> str | None:
+    return " ".join(condition.split()) if condition else condition
 
 
 def test_tables_are_these(project: Any) -> None:
     found = {f"{schema}.{name}": sorted(names) for schema, name, names in tables(project.database)}
 
     assert found == {
+        "imagen.backends": BACKENDS,
         "imagen.images": IMAGES,
+        "imagen.jobs": JOBS,
         "imagen.schema_migrations": HISTORY,
+        "imagen.turns": ["served_at", "whose"],
         "mai.imagen_usage": USAGE,
         "mai.imagen_usage_daily": DAILY,
     }
@@ -111,9 +224,9 @@ def test_tables_are_these(project: Any) -> None:
 def test_functions_and_triggers_are_these(project: Any) -> None:
     found = seen(project.database)
 
-    assert [one.split("'")[1] for one in found["functions"]] == [
-        "imagen.images_one_picture_a_path()"
-    ]
+    assert [one.split("'")[1] for one in found["functions"]] == sorted(
+        signatures({**QUEUE, **REQUESTS, **INSIDE})
+    )
     assert [one.split()[2] for one in found["triggers"]] == ["images_one_picture_a_path"]
     assert [row for row in found["rights"] if "'default'" in row] == []
 
@@ -131,28 +244,27 @@ def test_path_in_the_bucket_is_one_picture(project: Any) -> None:
     assert moved.status_code == 409
 
 
-def test_bucket_is_private_and_takes_pictures_alone(project: Any) -> None:
+def test_buckets_are_private_and_take_pictures_alone(project: Any) -> None:
+    mimes = ["image/png", "image/jpeg", "image/webp"]
+
     assert project.database.run(
         "select id, name, public, file_size_limit, allowed_mime_types from storage.buckets"
+        " order by id"
     ) == [
-        (
-            "imagen-generated",
-            "imagen-generated",
-            False,
-            None,
-            ["image/png", "image/jpeg", "image/webp"],
-        )
+        ("imagen-generated", "imagen-generated", False, None, mimes),
+        ("imagen-inputs", "imagen-inputs", False, 50 * 2**20, mimes),
     ]
 
 
-def test_bucket_that_was_public_is_shut(database: Any) -> None:
+def test_buckets_that_were_public_are_shut(database: Any) -> None:
     database.run(
-        "insert into storage.buckets (id, name, public) values ('imagen-generated', 'x', true)"
+        "insert into storage.buckets (id, name, public) values ('imagen-generated', 'x', true),"
+        " ('imagen-inputs', 'y', true)"
     )
 
     migrate_all(database.url())
 
-    assert database.run("select public from storage.buckets") == [(False,)]
+    assert database.run("select public from storage.buckets") == [(False,)] * 2
 
 
 def test_indexes_are_those_that_the_questions_need(project: Any) -> None:
@@ -168,7 +280,7 @@ def test_indexes_are_those_that_the_questions_need(project: Any) -> None:
 # That it would be noticed
 
 OPENED = {
-    "create table imagen.jobs (id int)": ("unguarded", "row-level security is off: imagen.jobs"),
+    "create table imagen.more (id int)": ("unguarded", "row-level security is off: imagen.more"),
     "create table imagen.t (a int); grant insert (a) on imagen.t to anon": (
         "anon",
         "column INSERT imagen.t.a",
@@ -211,6 +323,18 @@ OPENED = {
     "create sequence imagen.s; grant usage on sequence imagen.s to anon": (
         "anon",
         "sequence USAGE imagen.s",
+    ),
+    "grant select (lease_token) on imagen.jobs to authenticated": (
+        "authenticated",
+        "column SELECT imagen.jobs.lease_token",
+    ),
+    "grant execute on function imagen.claim to anon": (
+        "anon",
+        f"function EXECUTE imagen.claim({WORK['claim']})",
+    ),
+    "grant select (prompt) on imagen.images to imagen_worker": (
+        "imagen_worker",
+        "column SELECT imagen.images.prompt",
     ),
     "alter table mai.imagen_usage disable row level security": (
         "unguarded",

@@ -28,6 +28,10 @@ NAMES = [
     "0005_mai_usage",
     "0006_mai_usage_daily",
     "0007_images_one_picture_a_path",
+    "0008_jobs",
+    "0009_jobs_work",
+    "0010_jobs_requests",
+    "0011_jobs_worker",
 ]
 
 

@@ -65,7 +65,7 @@ OPEN = f"""
     ), sequences as (
         select c.oid, nspname, relname from pg_class c {IN_OURS} relnamespace where relkind = 'S'
     )
-    select 'schema', p, nspname from pg_namespace, unnest(array['USAGE', 'CREATE']) p
+    select 'schema', p, nspname::text from pg_namespace, unnest(array['USAGE', 'CREATE']) p
     where nspname = any (array['imagen', 'mai']) and has_schema_privilege(%(role)s, oid, p)
     union all
     select 'column', p, format('%%s.%%s.%%s', nspname, relname, attname)

@@ -1,0 +1,103 @@
+"""What provokes each message of `imagen enqueue` and `imagen jobs`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imagen_core.cli import run
+from imagen_core.jobs import SqliteQueue
+from imagen_core.queueing import NewJob
+from provoking import Case, Listener, Told, write
+from queues import CONFIG, OWNER, end_next, far, script, shared, shared_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+CAT = ("enqueue", "cat", "--key", "k", "--wait")
+
+
+def queued(
+    *args: str,
+    config: str = CONFIG,
+    prepare: Callable[[Path], object] = lambda _: None,
+    result: object = None,
+    cancelled: bool = False,
+) -> Callable[[Path], Told]:
+    """A command line where the queue has a job of the key `k`, which ended so."""
+
+    def case(folder: Path) -> Told:
+        queue = SqliteQueue(shared_folder(folder))
+        job = NewJob(backend="mock", payload={"options": {"prompt": "cat"}}, key="k", owner=OWNER)
+        queue.enqueue(job)
+        if result is not None:
+            end_next(queue, result=result)
+        elif cancelled:
+            queue.cancel(job.id)
+        queue.close()
+        prepare(folder)
+        terminal = Listener()
+        app = shared(folder, config)
+        app.console = terminal
+        words = [job.id if arg == "ID" else arg for arg in args]
+        return terminal.told(run(words, terminal=terminal, app=app))
+
+    return case
+
+
+def saying(*lines: str) -> Callable[[Path], object]:
+    """The queue says this to the first questions."""
+    return lambda folder: script(folder, *lines)
+
+
+def two_that_begin_alike(folder: Path) -> None:
+    queue = SqliteQueue(shared_folder(folder))
+    for last in "ab":
+        job_id = f"12345678-1234-4234-8234-12345678{last}000"
+        queue.enqueue(NewJob(id=job_id, backend="m", payload={}))
+    queue.close()
+
+
+CASES = {
+    "a prompt and --file are two things": Case("enqueue cat --file x.txt"),
+    "--format, --repeat and --expand are for the rows of a --file": Case(
+        "enqueue cat --expand all"
+    ),
+    "the key is empty": Case("enqueue cat --key ''"),
+    "the key has … characters; 200 is the most": Case(f"enqueue cat --key {'k' * 201}"),
+    "the delay of a job is 0 to 315360000 seconds, not …": Case("enqueue cat --delay nan"),
+    "there is no backend '…' here, and no worker offers it": Case("enqueue cat --backend flux"),
+    "…: row 1, output: a job's picture is named where it is made": Case(
+        "enqueue --file {folder}/rows.jsonl",
+        prepare=write("rows.jsonl", b'{"prompt": "cat", "output": "x.png"}'),
+    ),
+    "there is no job '…'": Case(f"jobs show {UNKNOWN}"),
+    "'…' is too short for the beginning of an id": Case("jobs show abc"),
+    "--watch draws on a terminal": Case("jobs --watch"),
+}
+
+OTHER_CASES = {
+    "a job can't set …, which names a file at the backend '…'": queued(
+        "enqueue", "cat", "--backend", "picky", "-p", "mask=x"
+    ),
+    "a job can't set …, which the backend '…' does not list": queued(
+        "enqueue", "cat", "--backend", "picky", "-p", "6.text=x"
+    ),
+    "the jobs of '…' belong to somebody, and no owner_user_id is configured": queued(
+        "enqueue", "cat", config="{}"
+    ),
+    "'…' begins the ids of … jobs: …": queued("jobs", "show", "1234", prepare=two_that_begin_alike),
+    "the job … can't be cancelled: it has …": queued("jobs", "cancel", "ID", result={}),
+    "the job … can't be retried: it has succeeded": queued("jobs", "retry", "ID", result={}),
+    "the job … is gone from the queue": queued(*CAT, prepare=saying("forget")),
+    "the result of the job … can't be read: …": queued(*CAT, result={}),
+    "the job … was cancelled": queued(*CAT, cancelled=True),
+    "no longer waiting; … in the queue still": queued(*CAT, prepare=saying("", "interrupt")),
+    "the job … is there already, by the key": queued("enqueue", "cat", "--key", "k"),
+    "no worker serves '…' now; what is queued waits for one": queued(
+        *CAT, prepare=saying("", "make")
+    ),
+    "…; it is waited for": queued(*CAT, result=far(), prepare=saying("no answer")),
+    "… is where … has put it": queued(*CAT, result=far()),
+}
