@@ -100,8 +100,9 @@ def claim(queue: Queue, token: str) -> str | None:
         ("backend", "", "a job names its backend"),
         ("priority", 10, "the priority of a job is 0 to 9, not 10"),
         ("max_attempts", 0, "a job has 1 to 20 attempts, not 0"),
-        ("delay", -1.0, "the delay of a job is a number of seconds, not -1.0"),
-        ("delay", float("inf"), "the delay of a job is a number of seconds, not inf"),
+        ("delay", -1.0, "the delay of a job is 0 to 315360000 seconds, not -1.0"),
+        ("delay", float("nan"), "the delay of a job is 0 to 315360000 seconds, not nan"),
+        ("delay", 1e10, "the delay of a job is 0 to 315360000 seconds, not 10000000000.0"),
     ],
 )
 def test_job_that_makes_no_sense_is_refused(field: str, value: Any, told: str) -> None:

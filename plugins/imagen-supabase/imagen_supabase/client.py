@@ -62,25 +62,20 @@ class Project:
         self.who = f"Supabase at {urlsplit(credentials.url).netloc}"
         self._asker = Asker(self.who, credentials.variable, credentials.key)
         self._client = client
-        key, headers = credentials.key, {}
-        if credentials.apikey:
-            headers["Authorization"] = f"Bearer {key.reveal()}"
-            key = credentials.apikey
         self._patience = patience
         self._last = threading.local()
         self._outages: dict[str, tuple[float, Failure]] = {}
         client.event_hooks["response"].append(self._note)
-        self._supabase = create_client(
-            credentials.url,
-            key.reveal(),
-            ClientOptions(
-                headers=headers,
-                httpx_client=client,
-                postgrest_client_retry=False,
-                auto_refresh_token=False,
-                persist_session=False,
-            ),
+        options = ClientOptions(
+            httpx_client=client,
+            postgrest_client_retry=False,
+            auto_refresh_token=False,
+            persist_session=False,
         )
+        apikey = credentials.apikey or credentials.key
+        if apikey is not credentials.key:
+            options.headers["Authorization"] = f"Bearer {credentials.key.reveal()}"
+        self._supabase = create_client(credentials.url, apikey.reveal(), options)
 
     @property
     def _bucket(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -176,9 +177,12 @@ def test_worker_syncs_once_and_finds_it_again(worker: Maker) -> None:
     assert (worker.owners, len(worker.machine.objects)) == ([USER], 1)
 
 
-def test_worker_takes_another_name_where_another_picture_is(worker: Maker) -> None:
+def test_worker_takes_another_name_where_another_picture_is(
+    worker: Maker, tmp_path: Path
+) -> None:
+    output = str(tmp_path / "o.png")
     one = worker.made(str(uuid4()), "--seed", "3")
-    other = worker.made(str(uuid4()), "--seed", "3", "--size", "64x64", "--output", "o.png")
+    other = worker.made(str(uuid4()), "--seed", "3", "--size", "64x64", "--output", output)
     other = replace(other, outputs=(replace(other.outputs[0], slug=one.outputs[0].slug),))
 
     told = [*worker.sync(one), *worker.sync(other, output={"sidecar": False})]

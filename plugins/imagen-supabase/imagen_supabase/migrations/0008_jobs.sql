@@ -67,20 +67,26 @@ create table if not exists imagen.turns (
 comment on table imagen.turns is 'When each owner was served last; nobody is all zeros';
 alter table imagen.turns enable row level security;
 
+-- Functions in SQL that are not inlined are planned anew at each call; those in PL/pgSQL once a session.
 create or replace function imagen.moment() returns timestamptz
-language sql volatile set search_path = '' as $$
-    select clock_timestamp()
+language plpgsql volatile set search_path = '' as $$
+begin
+    return clock_timestamp();
+end
 $$;
 comment on function imagen.moment() is 'The time by which the queue goes: of the call, not of the transaction, which may have waited';
 
 create or replace function imagen.iso(moment timestamptz) returns text
-language sql stable set search_path = '' as $$
-    select to_char(iso.moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"+00:00"')
+language plpgsql stable set search_path = '' as $$
+begin
+    return to_char(iso.moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"+00:00"');
+end
 $$;
 
 create or replace function imagen.as_job(job imagen.jobs) returns jsonb
-language sql stable set search_path = '' as $$
-    select jsonb_build_object(
+language plpgsql stable set search_path = '' as $$
+begin
+    return jsonb_build_object(
         'id', job.id,
         'owner', coalesce(job.owner_user_id::text, ''),
         'key', coalesce(job.key, ''),
@@ -105,7 +111,8 @@ language sql stable set search_path = '' as $$
         'checkpoint', job.checkpoint,
         'result', job.result,
         'errors', job.errors
-    )
+    );
+end
 $$;
 comment on function imagen.as_job(imagen.jobs) is 'A row as imagen''s Job; without what only its worker knows';
 

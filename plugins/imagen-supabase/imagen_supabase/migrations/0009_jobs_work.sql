@@ -75,7 +75,7 @@ comment on function imagen.rescue(integer) is 'Takes jobs from workers that were
 create or replace function imagen.next_job(backends text[]) returns bigint
 language plpgsql set search_path = ''
 -- However little the planner knows of the table, it is to read the index in its order, and not to sort the backlog.
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
     at timestamptz := imagen.moment();
 begin
@@ -111,11 +111,15 @@ $$;
 comment on function imagen.next_job(text[]) is 'The job that one of these backends should do now: the lowest priority, then the owner with the fewest running, then the one who was served longest ago';
 
 create or replace function imagen.free_backends(backends jsonb) returns text[]
-language sql stable set search_path = '' as $$
-    select coalesce(array_agg(one.key), '{}') from jsonb_each_text(free_backends.backends) as one
-    where one.value = '' or (
-        select count(*) from imagen.jobs j where j.state = 'running' and j.resource = one.value
-    ) < coalesce((select min(b.max_running) from imagen.backends b where b.resource = one.value), 1)
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan as $$
+begin
+    return (
+        select coalesce(array_agg(one.key), '{}') from jsonb_each_text(free_backends.backends) as one
+        where one.value = '' or (
+            select count(*) from imagen.jobs j where j.state = 'running' and j.resource = one.value
+        ) < coalesce((select min(b.max_running) from imagen.backends b where b.resource = one.value), 1)
+    );
+end
 $$;
 comment on function imagen.free_backends(jsonb) is 'Those whose resource has room; one that nobody announced has it for one';
 
@@ -190,21 +194,19 @@ language plpgsql security definer set search_path = '' as $$
 declare
     known imagen.jobs;
 begin
-    select * into known from imagen.jobs where id = complete.job for update;
-    if known.id is null then
-        return 'gone';
-    end if;
-    if known.lease_token is distinct from complete.token or known.state not in ('running', 'succeeded') then
-        return 'lost';
-    end if;
-    if known.state = 'succeeded' then
-        return 'already';
-    end if;
     update imagen.jobs set
         state = 'succeeded', result = complete.result, finished_at = imagen.moment(),
         lease_expires_at = null, deadline_at = null, progress = null
-    where seq = known.seq;
-    return 'ok';
+    where id = complete.job and lease_token = complete.token and state = 'running';
+    if found then
+        return 'ok';
+    end if;
+    select * into known from imagen.jobs where id = complete.job;
+    return case
+        when known.id is null then 'gone'
+        when known.lease_token = complete.token and known.state = 'succeeded' then 'already'
+        else 'lost'
+    end;
 end
 $$;
 comment on function imagen.complete is 'The job succeeded: ok, already, lost or gone';
