@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -20,12 +21,15 @@ from imagen_core.errors import (
     PluginError,
     UsageError,
 )
+from imagen_core.files import prepare
 from imagen_core.ledger import encoded
 from imagen_core.queueing import DEADLINE
 from imagen_core.stock import OVER, Stock
 from imagen_core.types import Accepted, Failure, Note, Progress, Request, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imagen_core.files import Target
     from imagen_core.hold import Hold
     from imagen_core.ledger import Ledger
@@ -84,6 +88,7 @@ class Attempt:
         self._target = target
         self._cancel = threading.Event()
         self._stopped: Stop | None = None
+        self._is_made = False
         self._checkpoint = Checkpoint()
         self._begun = time.monotonic()
         self.problem = ""
@@ -97,7 +102,8 @@ class Attempt:
     @property
     def is_left_elsewhere(self) -> bool:
         """Whether it goes on at a remote side, for money, where the next attempt finds it."""
-        return bool(self._checkpoint.remote_id) and self._backend.lasting
+        begun = bool(self._checkpoint.remote_id) and not self._is_made
+        return begun and self._backend.lasting
 
     @property
     def _backend(self) -> Backend:
@@ -115,15 +121,26 @@ class Attempt:
 
     def run(self) -> Report:
         """Work on it, and tell the queue how it ended; never raises."""
-        try:
-            report = self._worked()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the worker goes on
-            report = self._failed(_of_worker(error))
+        report = self._told(self._worked)
         self.hold.leave()
         return report._replace(seconds=self.seconds)
 
     def release(self) -> Report:
-        """Give it back as if it had not been taken."""
+        """Give it back as if it had not been taken; never raises."""
+        return self._told(self._released)
+
+    def _told(self, work: Callable[[], Report]) -> Report:
+        """What comes of it; whatever goes wrong, the worker goes on, and so does the job."""
+        try:
+            return work()
+        except BaseException as error:  # noqa: BLE001 - plugins and queues may raise anything
+            failure = _of_worker(error)
+        try:
+            return self._failed(failure)
+        except BaseException as error:  # noqa: BLE001 - nothing can be said to that queue
+            return Report("unanswered", failure=_of_worker(error))
+
+    def _released(self) -> Report:
         ending = self.hold.end(self._queue.release)
         return Report("released" if ending == "queued" else ending or self._nobody)
 
@@ -138,11 +155,12 @@ class Attempt:
             request = payload.request_of(self.job, found, self._app, self._queue)
         except UsageError as error:
             return self._failed(Failure.of(error))
-        self._pipeline = self._pipeline.on_behalf(found.caller or None, self.job.owner)
+        caller, owner = found.caller or None, self.job.owner
+        self._pipeline = self._pipeline.on_behalf(caller, owner, self.hold.is_lost)
         with contextlib.suppress(msgspec.ValidationError):
             self._checkpoint = msgspec.convert(self.job.checkpoint, Checkpoint)
         request = replace(request, id=payload.making_id(self.job.id, self._checkpoint.making))
-        stock = Stock(self._target.folder, self._ledger)
+        stock = Stock(self._target.folder, self._ledger, where=Path)
         find = stock.find(request, self._target, self._backend.about)
         if find.run:
             return self._adopted(find, request, stock)
@@ -152,6 +170,7 @@ class Attempt:
     def _adopted(self, find: Find, request: Request, stock: Stock) -> Report:
         """It was made here before, and lacks its name or its steps at most."""
         assert find.run
+        prepare(self._target)
         outputs = stock.take(find, request, self._target)
         run = replace(find.run, outputs=outputs, owner=self.job.owner)
         if not self.hold.is_sure():
@@ -183,9 +202,8 @@ class Attempt:
                     case Progress():
                         self.hold.tell(item)
                     case Run():
-                        run = item
-                        # What comes next is published, and nobody should see it twice.
-                        if run.failure is None and not self.hold.is_sure():
+                        run, self._is_made = item, True
+                        if not self._may_publish(run):
                             return Report("lost", run)
                     case Note():
                         notes.append(item)
@@ -195,6 +213,10 @@ class Attempt:
         return self._ended(
             replace(run, notes=(*run.notes, *notes)), published=self._pipeline.is_published(notes)
         )
+
+    def _may_publish(self, run: Run) -> bool:
+        """Whether its steps may go on: nobody should see it twice, or as failed once it is made."""
+        return not self.hold.is_lost() if run.failure else self.hold.is_sure()
 
     def _accepted(self, event: Accepted) -> None:
         about = self._backend.about
@@ -219,18 +241,26 @@ class Attempt:
         return Report("lost" if ending else self._nobody, run)
 
     def _failed(self, failure: Failure, run: Run | None = None) -> Report:
-        if failure.code == Cancelled.code and self._stopped == "release":
-            return self.release()._replace(run=run)
-        if failure.code == Cancelled.code and self._stopped == "deadline":
-            told = "it was not finished when the time for the job was up"
-            failure = Failure(code=DEADLINE, message=told, retryable=True)
-        if run and run.remote_id and not run.outputs and failure.code in OVER:
+        retry = failure.retryable or failure.code in HERE or bool(run and run.outputs)
+        if run and run.remote_id and not run.outputs and self._is_over(failure):
             # Nothing more will come of that one; whoever asks once more pays for another.
             self._checkpoint = Checkpoint(making=self._checkpoint.making + 1)
             self.hold.keep(msgspec.to_builtins(self._checkpoint))
-        retry = failure.retryable or failure.code in HERE or bool(run and run.outputs)
+            # How the making of an earlier attempt ended is no reason not to make another.
+            retry = retry or bool(run.request.resume and failure.code == ImagenError.code)
+        if failure.code == Cancelled.code and self._stopped == "release":
+            return self._released()._replace(run=run)
+        if failure.code == Cancelled.code and self._stopped == "deadline":
+            told, retry = "it was not finished when the time for the job was up", True
+            failure = Failure(code=DEADLINE, message=told, retryable=True)
         ending = self.hold.end(lambda id, token: self._queue.fail(id, token, failure, retry=retry))
         return Report(ending or self._nobody, run, failure)
+
+    def _is_over(self, failure: Failure) -> bool:
+        """Whether the remote side has ended the making, or was told to for good."""
+        if failure.code == Cancelled.code:
+            return self._backend.lasting or self._stopped != "release"
+        return failure.code in OVER
 
 
 def _of_worker(error: BaseException) -> Failure:

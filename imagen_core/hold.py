@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from imagen_core.errors import CredentialsError, ImagenError, UnavailableError
+from imagen_core.errors import ImagenError, RejectedError, UsageError
 from imagen_core.queueing import backoff
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ Standing = Literal["ours", "unsure", "lost", "over"]
 """`unsure`: for too long nobody could say; another worker may have it by now."""
 
 RETRY_SECONDS = 10.0
+DOUBT_SECONDS = 1.0
+"""How long one who has slept may wait to hear whether a job is still his."""
 THREAD_NAME = "imagen-hold"
 
 
@@ -50,7 +52,9 @@ class Hold:
         self._lease = lease
         self._woken = woken
         self._good = claimed_at
+        self._doubted = 0.0
         self._lock = threading.Lock()
+        self._heard = threading.Condition()
         self._calling = threading.Lock()
         self._standing: Standing = "ours"
         self._leaving = threading.Event()
@@ -83,17 +87,33 @@ class Hold:
         """Whether it is ours at this moment; waits for an answer."""
         return self._answered(self._beat) in ("ok", "cancel")
 
+    def is_lost(self) -> bool:
+        """Whether it is surely not ours any more; waits once where nobody has said for long."""
+        end = time.monotonic() + DOUBT_SECONDS
+        while self.standing == "unsure" and self._good != self._doubted:
+            if time.monotonic() > end:
+                self._doubted = self._good
+            self._changed.set()
+            with self._heard:
+                self._heard.wait(DOUBT_SECONDS / 10)
+        return self.standing in ("lost", "over")
+
     def end(self, call: Callable[[str, str], T]) -> T | None:
         """Make the call that ends the job, until it is answered; None if nobody waits for that.
 
         The lease is renewed meanwhile. A beat that comes behind the call finds it lost, which
-        says nothing of the call.
+        says nothing of the call. Raises what would be the same if it was asked again.
         """
         with self._lock:
             if self._standing in ("lost", "over"):
                 return None
             self._standing = "over"
-        found = self._answered(lambda: call(self.job.id, self._token), ending=True)
+        try:
+            found = self._answered(lambda: call(self.job.id, self._token), ending=True)
+        except BaseException:
+            with self._lock:
+                self._standing = "ours"  # to be ended in another way
+            raise
         self.leave()
         return found
 
@@ -108,7 +128,9 @@ class Hold:
         while ending or self.standing in ("ours", "unsure"):
             try:
                 return call()
-            except (UnavailableError, CredentialsError) as error:
+            except (UsageError, RejectedError):
+                raise
+            except ImagenError as error:
                 self._note(str(error))
             attempt += 1
             if self._leaving.wait(min(RETRY_SECONDS, backoff(attempt) / 5)):
@@ -124,7 +146,7 @@ class Hold:
                 self._beat()
             except ImagenError as error:
                 self._note(str(error))
-            except Exception as error:  # noqa: BLE001 - a third party's queue may raise anything
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a queue may raise anything
                 self._note(f"{type(error).__name__}: {error}")
 
     def _pause(self) -> None:
@@ -156,6 +178,8 @@ class Hold:
                     self._standing = "lost"
                 self.wants_cancel = self.wants_cancel or answer == "cancel"
                 self.problem = ""
+        with self._heard:
+            self._heard.notify_all()
         if answer != "ok":
             self._woken()
         return answer

@@ -60,15 +60,18 @@ class Making:
         record: Record,
         rescue: Path,
         load: Callable[[Request], Request] = lambda request: request,
+        is_lost: Callable[[], bool] = lambda: False,
     ) -> None:
         self._instance = instance
         self._target = target
         self._record = record
         self._rescue = rescue
         self._load = load
+        self._is_lost = is_lost
         self._lock = threading.RLock()
         self._started = 0.0
         self._abandoned = False
+        self._dropped = False
         self.errors: list[BaseException] = []
         self.moment = files.Moment.now()
         about = instance.backend.about
@@ -90,6 +93,8 @@ class Making:
         try:
             self._begin()
             self._consume(emit, cancel)
+            if self._dropped:
+                raise Cancelled("another worker sees to it by now")
             if not (self.run.outputs or self.run.failure):
                 raise ImagenError(f"the backend '{self._instance.name}' ended without a picture")
         except ImagenError as error:
@@ -223,6 +228,10 @@ class Making:
             if self._abandoned:
                 self._rescue.mkdir(parents=True, exist_ok=True)
             self._place(image.data, draft, target, values)
+        except _NotOursError:
+            # The remote side is not stopped, since another one follows it.
+            self._dropped = True
+            return
         except (OSError, ValueError) as error:
             self._save_elsewhere(image.data, draft, values, target.free(values), error)
             return
@@ -264,6 +273,8 @@ class Making:
             output = replace(draft, path=str(path.absolute()))
             self._change(outputs=(*earlier, output))
             self._note_down()
+            if self._is_lost():
+                raise _NotOursError
 
         try:
             for path in (Path(output.path) for output in target.there):
@@ -303,6 +314,10 @@ class Making:
             told += "nor to any other folder"
             hint = "make room on the disk"
         self._fail(ImagenError(told, hint=hint), cause=error)
+
+
+class _NotOursError(Exception):
+    """Another process sees to this making by now."""
 
 
 def name_values(request: Request, draft: Output) -> dict[str, Any]:

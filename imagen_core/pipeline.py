@@ -56,13 +56,17 @@ class Pipeline:
         self._steps = steps
         self._caller = caller
         self._owner = owner
+        self._is_lost: Callable[[], bool] = lambda: False
         self._on_error = on_error
         self._grace = grace
 
-    def on_behalf(self, caller: str | None, owner: str) -> Pipeline:
-        """The same for makings that somebody else asked for, and may own."""
+    def on_behalf(self, caller: str | None, owner: str, is_lost: Callable[[], bool]) -> Pipeline:
+        """The same for makings that somebody else asked for, and may own.
+
+        `is_lost`: whether another process sees to them by now, and so what they come to.
+        """
         other = copy(self)
-        other._caller, other._owner = caller, owner
+        other._caller, other._owner, other._is_lost = caller, owner, is_lost
         return other
 
     def is_published(self, notes: Iterable[Note]) -> bool:
@@ -147,6 +151,7 @@ class Pipeline:
             record=self._record,
             rescue=self._rescue,
             load=load,
+            is_lost=self._is_lost,
         )
 
     def _finish(self, making: Making) -> None:
@@ -182,7 +187,7 @@ class Pipeline:
 
     def _record(self, run: Run, *, finished: bool) -> None:
         """Write it down. The ledger never costs a picture, whatever is wrong with it."""
-        if self._ledger is None:
+        if self._ledger is None or self._is_lost():
             return
         from imagen_core.database import DatabaseError
 

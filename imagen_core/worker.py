@@ -31,6 +31,8 @@ ANNOUNCE_SECONDS = 600.0
 PRUNE_SECONDS = 3600.0
 LAST_SECONDS = 5.0
 """How long what was told to stop may take for it."""
+OVERTIME_SECONDS = 15.0
+"""How much later the queue takes a job away whose time was up."""
 TICK_SECONDS = 0.25
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")
 
@@ -87,11 +89,11 @@ class Worker:
         self._target = target
         self._watcher = watcher
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._attempts: dict[str, Attempt] = {}
-        self._busy: dict[str, str] = {}
+        self._attempts: dict[Hold, Attempt] = {}
+        self._busy: dict[Hold, str] = {}
+        self._over = 0
         self._room = threading.Condition()
-        self._enough = threading.Event()
-        self._claimer = threading.Thread(target=self._claim, name="imagen-claims", daemon=True)
+        self._claimer = threading.Thread()
         self._ending = False
         self.unanswered = 0
 
@@ -101,12 +103,16 @@ class Worker:
         What can't be begun raises; later faults are told, and waited for.
         """
         self._announce()
+        self._claimer = threading.Thread(
+            target=self._claim, args=(stop,), name="imagen-claims", daemon=True
+        )
         self._claimer.start()
         stopped = 0.0
         while True:
             self._take(TICK_SECONDS)
             if stop.is_set():
-                self._no_more()
+                with self._room:
+                    self._room.notify()
                 stopped = stopped or time.monotonic()
                 if hurry.is_set() or time.monotonic() > stopped + self._terms.grace:
                     self._stop_all()
@@ -125,25 +131,28 @@ class Worker:
                 self._inbox.get_nowait()()
 
     def _look_after(self, attempt: Attempt) -> None:
-        hold = attempt.hold
+        hold, late = attempt.hold, attempt.seconds > self._terms.limit
         if hold.wants_cancel:
             attempt.stop("cancel")
+        elif late and hold.standing == "lost":
+            # What goes on there is another's by now, who would miss it.
+            self._end(attempt, Report("lost", seconds=attempt.seconds))
+        elif late:
+            attempt.stop("deadline")
         elif hold.standing in ("unsure", "lost"):
             attempt.doubt()
-        elif attempt.seconds > self._terms.limit - min(LAST_SECONDS, self._terms.limit / 10):
-            attempt.stop("deadline")
         if hold.problem and hold.problem != attempt.problem:
             self._watcher.warned(f"job {attempt.job.id}: {hold.problem}")
         attempt.problem = hold.problem
 
     # What comes of claiming, in a thread of its own, since the queue may be slow to answer.
 
-    def _claim(self) -> None:
+    def _claim(self, stop: threading.Event) -> None:
         token, idle, problem = new_id(), 0, ""
         announced = pruned = time.monotonic()
         taken = 0
-        while self._wait_for_room():
-            wait = 0.0
+        while self._wait_for_room(stop):
+            wait, over = 0.0, self._over
             try:
                 if time.monotonic() > announced + ANNOUNCE_SECONDS:
                     announced = time.monotonic()
@@ -152,7 +161,7 @@ class Worker:
                     pruned = time.monotonic()
                     self._queue.prune()
                 found = self._claimed(token)
-            except Exception as error:  # noqa: BLE001 - a third party's queue may raise anything
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a queue may raise anything
                 if told(error) != problem:
                     problem = told(error)
                     self._tell(problem)
@@ -162,34 +171,40 @@ class Worker:
                 problem = ""
                 if found:
                     token, idle, taken = new_id(), 0, taken + 1
-                elif self._terms.drain and not self._busy:
+                elif self._terms.drain and not self._busy and self._over == over:
                     return
                 else:
                     wait = pause(self._queue, idle)
                     idle += 1
             if self._terms.most and taken >= self._terms.most:
                 return
-            self._enough.wait(wait)
+            with self._room:
+                if self._room.wait_for(lambda: stop.is_set() or self._over != over, wait):  # noqa: B023
+                    idle = 0  # what has ended may have stood in the way
 
     def _claimed(self, token: str) -> bool:
         terms = self._terms
         sent = time.monotonic()
         job = self._queue.claim(
-            terms.name, token, backends=self._free(), lease=terms.lease, deadline=terms.limit
+            terms.name,
+            token,
+            backends=self._free(),
+            lease=terms.lease,
+            deadline=terms.limit + OVERTIME_SECONDS,
         )
         if job is None:
             return False
         hold = Hold(self._queue, job, token, lease=terms.lease, claimed_at=sent, woken=self._wake)
         with self._room:
-            self._busy[job.id] = job.resource
+            self._busy[hold] = job.resource
         hold.start()
         self._inbox.put(lambda: self._begin(hold))
         return True
 
-    def _wait_for_room(self) -> bool:
+    def _wait_for_room(self, stop: threading.Event) -> bool:
         """Wait until another job may be taken; False if none is to be."""
         with self._room:
-            while not self._enough.is_set():
+            while not stop.is_set():
                 if len(self._busy) < self._terms.concurrency and self._free():
                     return True
                 self._room.wait(1.0)
@@ -230,31 +245,29 @@ class Worker:
             ledger=self._ledger,
             target=self._target,
         )
-        self._attempts[hold.job.id] = attempt
+        self._attempts[hold] = attempt
         self._watcher.begun(hold.job)
-        if self._ending:
-            self._end(attempt, attempt.release())
-            return
+        self._see_to(attempt, attempt.release if self._ending else attempt.run)
+
+    def _see_to(self, attempt: Attempt, ending: Callable[[], Report]) -> None:
+        """Let this be how it ends, in a thread of its own."""
 
         def work() -> None:
-            report = attempt.run()
+            report = ending()
             self._inbox.put(lambda: self._end(attempt, report))
 
-        threading.Thread(target=work, name=f"imagen-job-{hold.job.id[:8]}", daemon=True).start()
+        name = f"imagen-job-{attempt.job.id[:8]}"
+        threading.Thread(target=work, name=name, daemon=True).start()
 
     def _end(self, attempt: Attempt, report: Report) -> None:
-        if self._attempts.pop(attempt.job.id, None) is None:
+        if self._attempts.pop(attempt.hold, None) is None:
             return
         with self._room:
-            self._busy.pop(attempt.job.id, None)
+            self._busy.pop(attempt.hold, None)
+            self._over += 1
             self._room.notify()
         self.unanswered += report.result == "unanswered"
         self._watcher.ended(attempt.job, report)
-
-    def _no_more(self) -> None:
-        self._enough.set()
-        with self._room:
-            self._room.notify()
 
     def _stop_all(self) -> None:
         """Give back what is in hand: what can't stop by itself in time is released as it is."""
@@ -262,14 +275,18 @@ class Worker:
         for attempt in self._attempts.values():
             if not attempt.is_left_elsewhere:
                 attempt.stop("release")
-        until = time.monotonic() + LAST_SECONDS
-        while time.monotonic() < until and self._is_stopping():
-            self._take(TICK_SECONDS)
-        left = [*self._attempts.values()]
-        for attempt in left:
+        self._take_until(lambda: not self._is_stopping())
+        for attempt in self._attempts.values():
             attempt.hold.leave()  # one try each
-        for attempt in left:
-            self._end(attempt, attempt.release())
+            self._see_to(attempt, attempt.release)
+        self._take_until(lambda: not self._attempts)
+        for attempt in [*self._attempts.values()]:
+            self._end(attempt, Report("unanswered"))
+
+    def _take_until(self, over: Callable[[], bool]) -> None:
+        until = time.monotonic() + LAST_SECONDS
+        while time.monotonic() < until and not over():
+            self._take(TICK_SECONDS)
 
     def _is_stopping(self) -> bool:
         """Whether anything may still end by itself, or be claimed."""

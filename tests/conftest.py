@@ -14,7 +14,9 @@ from hygiene import environment_unchanged, loopback_only, no_thread_left, own_ho
 from imagen_core.app import App
 from imagen_core.terminal import Terminal
 from scripted import Bench, join_makings
+from shift import Shift
 from sites import Site
+from works import Works
 from worlds import world
 
 if TYPE_CHECKING:
@@ -52,6 +54,22 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     yield bench
     join_makings()
     bench.ledger.close()
+
+
+@pytest.fixture
+def works(tmp_path: Path, imagen_home: Path) -> Iterator[Works]:
+    """Worker processes on a queue of their own."""
+    works = Works(imagen_home, tmp_path)
+    yield works
+    works.close()
+
+
+@pytest.fixture
+def shift(tmp_path: Path) -> Iterator[Shift]:
+    """A worker in this process."""
+    shift = Shift(tmp_path)
+    yield shift
+    shift.close()
 
 
 @pytest.fixture

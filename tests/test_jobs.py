@@ -24,7 +24,7 @@ from imagen_core.ledger import Ledger
 from imagen_core.testing import QueueConformance
 from imagen_core.testing.driving import until
 from imagen_core.types import Progress, new_id
-from queue_chaos import FATES, Crew, opened
+from queue_chaos import FATES, HISTORY, Crew, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -271,13 +271,6 @@ def test_many_processes_do_each_job_once(tmp_path: Path) -> None:
         assert Counter(job.state for job in queue.jobs(limit=1000)) == {"succeeded": 100}
 
 
-HISTORY = """
-    create table history (id, before, after, token, attempt, running);
-    create trigger history after update of state on jobs begin
-        insert into history select new.id, old.state, new.state, new.token, new.attempt,
-            (select count(*) from jobs where state = 'running' and resource = 'gpu');
-    end
-"""
 JOBS = 300
 SEED = 8
 

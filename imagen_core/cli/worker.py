@@ -188,7 +188,7 @@ class _Log(Watcher):
         self._path = Path(health_file) if health_file else None
         self._written = 0.0
         self._jobs: tuple[str, ...] | None = None
-        self._done = self._problems = 0
+        self._done, self._problem = 0, ""
         if self._path:
             check_path(self._path)
             self._write(())
@@ -236,7 +236,13 @@ class _Log(Watcher):
         """Write the health file, when it is due or the jobs are others."""
         ids = tuple(job.id for job in jobs)
         if self._path and (ids != self._jobs or time.monotonic() > self._written + HEALTH_SECONDS):
-            self._write(ids)
+            try:
+                self._write(ids)
+            except UsageError as error:
+                # A supervisor sees that it grows old; the jobs are no reason for that.
+                if error.message != self._problem:
+                    self._console.warn(error.message)
+                self._problem = error.message
 
     def close(self) -> None:
         """There is nobody any more whose health it could be."""

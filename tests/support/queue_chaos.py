@@ -27,6 +27,14 @@ CALM = 4
 """From this attempt on all goes well."""
 
 
+HISTORY = """
+    create table history (id, before, after, token, attempt, running);
+    create trigger history after update of state on jobs begin
+        insert into history select new.id, old.state, new.state, new.token, new.attempt,
+            (select count(*) from jobs where state = 'running' and resource = 'gpu');
+    end
+"""
+"""Writes each state of a job down, and how many run on its resource then, in one transaction."""
 Worker = tuple[subprocess.Popen, Path]
 
 
@@ -126,8 +134,12 @@ class Crew:
         file = self._folder / f"worker-{len(self._said)}.txt"
         self._said.append(file)
         with file.open("w") as out:
-            command = [sys.executable, __file__, str(self._folder), str(self.seed)]
-            return subprocess.Popen(command, stdout=out), file
+            return subprocess.Popen(self.command, stdout=out), file
+
+    @property
+    def command(self) -> list[str]:
+        """What a worker is."""
+        return [sys.executable, __file__, str(self._folder), str(self.seed)]
 
     def _looked_after(self, worker: Worker) -> Worker | None:
         process, file = worker

@@ -1,0 +1,125 @@
+"""Workers with a short lease, which somebody kills, or stops for longer than that."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from imagen_core import Job
+from imagen_core.app import App
+from imagen_core.jobs import SqliteQueue
+from imagen_core.terminal import Terminal
+from imagen_core.worker import Terms, Watcher, Worker
+from queue_chaos import Crew, Worker as Process
+
+LEASE = 1.5
+TROUBLES = 26
+TROUBLE_SECONDS = 0.35
+"""How long nothing happens to anybody after something happened to one."""
+
+
+class Storm(Crew):
+    """What happens to whom depends on the seed, and on who is quick."""
+
+    def __init__(self, queue: SqliteQueue, seed: int, size: int) -> None:
+        self.kills: Counter[str] = Counter()
+        """How often a job was in the hands of a worker that was killed."""
+        self.stops = self._troubles = 0
+        self._dice = random.Random(seed)
+        self._stopped: dict[int, float] = {}
+        self._calm_until = time.monotonic() + 2.0
+        super().__init__(queue, seed, size)
+
+    @property
+    def command(self) -> list[str]:
+        """What a worker is."""
+        return [sys.executable, __file__]
+
+    def _looked_after(self, worker: Process) -> Process | None:
+        process, _ = worker
+        now = time.monotonic()
+        if process.pid in self._stopped:
+            if now > self._stopped[process.pid]:
+                del self._stopped[process.pid]
+                process.send_signal(signal.SIGCONT)
+        elif now > self._calm_until and process.poll() is None and self._job_of(process):
+            self._troubles += 1
+            self._calm_until = now + TROUBLE_SECONDS * self._dice.uniform(0.5, 1.5)
+            if self._troubles == TROUBLES:
+                self._calm_until = math.inf
+            (self._kill if self._dice.random() < 0.6 else self._stop)(process)
+        return super()._looked_after(worker)
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.wait()
+        self.kills.update(job.id for job in self._job_of(process))
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        """Stop it, but for one that holds a lock, which would stop all the others, too."""
+        process.send_signal(signal.SIGSTOP)
+        if all(map(is_free, (self.queue.path, self.queue.path.with_name("ledger.db")))):
+            self.stops += 1
+            self._stopped[process.pid] = time.monotonic() + LEASE * self._dice.uniform(0.7, 2)
+        else:
+            process.send_signal(signal.SIGCONT)
+
+    def _job_of(self, process: subprocess.Popen[bytes]) -> list[Job]:
+        running = self.queue.jobs(states=["running"])
+        return [job for job in running if job.worker == str(process.pid)]
+
+
+def is_free(path: Path) -> bool:
+    """Whether nobody holds the lock of this database."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0.2)) as file:
+        try:
+            file.execute("begin immediate")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+
+class Watch(Watcher):
+    """Ends its worker when nothing is left to do for anybody."""
+
+    def __init__(self, queue: SqliteQueue, stop: threading.Event) -> None:
+        self._queue, self._stop = queue, stop
+
+    def lives(self, jobs: tuple[Job, ...]) -> None:
+        """Look whether something is left."""
+        if not jobs and not any(x.ready + x.delayed + x.running for x in self._queue.stats()):
+            self._stop.set()
+
+
+def work() -> None:
+    app = App(Terminal())
+    queue = SqliteQueue(app.paths.data, backoff=lambda _: 0.05)
+    names = app.instances()
+    stop = threading.Event()
+    worker = Worker(
+        app,
+        queue,
+        {name: app.instance(name).backend.resource or "" for name in names},
+        Terms(str(os.getpid()), lease=LEASE, concurrency=2),
+        pipeline=app.pipeline({}),
+        ledger=app.ledger,
+        target=app.target(),
+        watcher=Watch(queue, stop),
+    )
+    worker.run(stop, threading.Event())
+    queue.close()
+    app.close()
+
+
+if __name__ == "__main__":
+    work()

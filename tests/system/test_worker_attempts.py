@@ -1,0 +1,212 @@
+"""Attempts side by side, cancelled, and gone wrong in whatever way: each ends, and so is told."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from works import until
+
+if TYPE_CHECKING:
+    from shift import Shift
+
+CARD = {"type": "gated", "card": "gpu"}
+OWNER = "6f0b7c1e-0000-4000-8000-000000000001"
+
+
+def running(shift: Shift) -> list[str]:
+    return sorted(job.backend for job in shift.queue.jobs(states=["running"]))
+
+
+def claimed_again(shift: Shift) -> None:
+    """Let it have looked for more at least twice."""
+    seen = shift.queue.calls["claim"]
+    until(lambda: shift.queue.calls["claim"] >= seen + 2)
+
+
+def test_jobs_on_one_resource_take_turns_and_others_run_beside(shift: Shift) -> None:
+    other = {"type": "gated", "card": "other"}
+    shift.configure({"flux": CARD, "sdxl": CARD, "third": other, "free": {"type": "gated"}})
+    shift.gates.shut("asked")
+    ids = [shift.enqueue(name) for name in ("flux", "flux", "sdxl", "third")]
+    shift.start(concurrency=4)
+    until(lambda: len(shift.gates.seen("asked")) == 2)
+    claimed_again(shift)
+    assert running(shift) == ["flux", "third"]
+
+    shift.gates.open("asked")
+
+    assert shift.join() == ["succeeded"] * 4
+    assert sorted(shift.gates.seen("asked")) == sorted(ids)
+
+
+def test_jobs_without_a_resource_run_side_by_side_up_to_the_concurrency(shift: Shift) -> None:
+    shift.gates.shut("asked")
+    for _ in range(5):
+        shift.enqueue()
+    shift.start(concurrency=3)
+    until(lambda: len(shift.gates.seen("asked")) == 3)
+    assert len(running(shift)) == 3
+
+    shift.gates.open("asked")
+
+    assert shift.join() == ["succeeded"] * 5
+
+
+def test_two_workers_share_a_resource(shift: Shift) -> None:
+    shift.configure({"flux": CARD})
+    shift.gates.shut("asked")
+    for _ in range(2):
+        shift.enqueue("flux")
+    shift.start(name="one", drain=False)
+    shift.start(name="two", drain=False)
+    until(lambda: shift.gates.seen("asked"))
+    claimed_again(shift)
+    assert running(shift) == ["flux"]
+
+    shift.gates.open("asked")
+
+    until(lambda: len(shift.log.reports) == 2)
+    shift.stop.set()
+    assert shift.join() == ["succeeded"] * 2
+
+
+@pytest.mark.parametrize("point", ["asked", "running"])
+def test_cancelled_job_is_stopped_where_it_runs(shift: Shift, point: str) -> None:
+    shift.gates.shut(point)
+    job_id = shift.enqueue()
+    shift.start(lease=1.5)
+    shift.reached(point)
+
+    assert shift.queue.cancel(job_id) == "requested"
+
+    assert shift.join() == ["cancelled"]
+    job = shift.job(job_id)
+    assert (job.state, job.attempt) == ("cancelled", 1)
+    assert shift.gates.seen("stopped") == [job_id]
+    assert shift.pictures() == []
+
+
+@pytest.mark.parametrize("point", ["saving", "publishing"])
+def test_finish_beats_a_cancel(shift: Shift, point: str) -> None:
+    shift.gates.shut(point)
+    job_id = shift.enqueue()
+    shift.start(lease=1.5)
+    shift.reached(point)
+    shift.queue.cancel(job_id)
+    seen = shift.queue.calls["heartbeat"]
+    until(lambda: shift.queue.calls["heartbeat"] >= seen + 2)
+
+    shift.gates.open(point)
+
+    assert shift.join() == ["succeeded"]
+    assert shift.job(job_id).state == "succeeded"
+    assert len(shift.pictures()) == 1
+
+
+def test_job_whose_time_is_up_is_tried_again_and_then_fails(shift: Shift) -> None:
+    shift.gates.shut("asked")
+    job_id = shift.enqueue(max_attempts=2)
+
+    assert shift.work(limit=0.5) == ["queued", "failed"]
+
+    job = shift.job(job_id)
+    assert [error.failure.code for error in job.errors] == ["deadline"] * 2
+    assert (job.attempt, job.crashes) == (2, 0)
+
+
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt", "MemoryError", "ValueError"])
+@pytest.mark.parametrize("point", ["resolving", "asked", "running"])
+def test_backend_that_raises_whatever_it_likes_fails_its_job(
+    shift: Shift, point: str, error: str
+) -> None:
+    """In its `check` it says nothing of the job; in `generate` it is a fault of the plugin."""
+    shift.gates.shut(point, "fail", error)
+    job_id = shift.enqueue(max_attempts=2)
+
+    ended = shift.work()
+
+    assert ended == (["queued", "failed"] if point == "resolving" else ["failed"])
+    assert error in shift.job(job_id).errors[-1].failure.message
+    shift.gates.open(point, "fail")
+    shift.enqueue()
+    assert shift.work()[-1] == "succeeded"
+
+
+@pytest.mark.parametrize("point", ["saving", "publishing"])
+def test_step_that_fails_is_a_warning(shift: Shift, point: str) -> None:
+    shift.gates.shut(point, "fail", "SystemExit")
+    job_id = shift.enqueue()
+
+    assert shift.work() == ["succeeded"]
+
+    notes = [note["text"] for note in (shift.job(job_id).result or {})["notes"]]
+    assert "SystemExit: as it was told" in notes
+
+
+@pytest.mark.parametrize("owner", [OWNER, ""])
+def test_on_a_shared_queue_a_step_that_fails_is_done_again(shift: Shift, owner: str) -> None:
+    """The picture is made once, and told of when its owner can see it; without one nobody waits."""
+    shift.queue.publishes = "gates"
+    shift.gates.shut("publishing", "fail", "UnavailableError")
+    job_id = shift.enqueue(owner=owner)
+
+    first = shift.work(most=1)
+
+    if not owner:
+        assert first == ["succeeded"]
+        return
+    assert first == ["queued"]
+    [error] = shift.job(job_id).errors
+    assert error.failure.code == "unpublished"
+    assert "as it was told" in error.failure.message
+    shift.gates.open("publishing", "fail")
+    assert shift.work() == ["queued", "succeeded"]
+    assert shift.gates.seen("asked") == [job_id]
+    assert shift.gates.seen("publishing") == [job_id] * 2
+    assert len(shift.pictures()) == 1
+
+
+def test_folder_that_cannot_be_written_any_more_costs_no_picture(shift: Shift) -> None:
+    shift.gates.shut("running")
+    job_id = shift.enqueue()
+    shift.start(most=1)
+    shift.reached("running")
+    shutil.rmtree(shift.app.target().folder)
+    shift.app.target().folder.write_text("no folder")
+    shift.gates.open("running")
+
+    assert shift.join() == ["queued"]
+    told = shift.job(job_id).errors[0].failure.message
+    assert "the picture is safe in" in told
+
+    shift.app.target().folder.unlink()
+    assert shift.work() == ["queued", "succeeded"]
+    assert shift.gates.seen("asked") == [job_id]
+    assert len(shift.pictures()) == 1
+
+
+def test_model_that_was_changed_meanwhile_picks_nothing_up(shift: Shift) -> None:
+    job_id = shift.enqueue(max_attempts=1)
+    with shift.queue._change() as (connection, _):
+        connection.execute(
+            "update jobs set checkpoint = ?",
+            ('{"making": 1, "remote_id": "r-1", "model": "another"}',),
+        )
+
+    assert shift.work() == ["failed"]
+    assert "has begun it with the model another" in shift.job(job_id).errors[0].failure.message
+
+
+@pytest.mark.parametrize("checkpoint", ['{"making": "x"}', '{"remote_id": 7}', '{"a": 1}'])
+def test_checkpoint_that_makes_no_sense_is_none(shift: Shift, checkpoint: str) -> None:
+    job_id = shift.enqueue()
+    with shift.queue._change() as (connection, _):
+        connection.execute("update jobs set checkpoint = ?", (checkpoint,))
+
+    result: Any = shift.work()
+
+    assert result == ["succeeded"]
+    assert shift.job(job_id).checkpoint["remote_id"] == f"r-{job_id}"
