@@ -177,8 +177,7 @@ class Attempt:
             return Report("lost", run)
         whole = self._pipeline.complete(run)
         stock.forget_taken()
-        published = self._pipeline.is_published(whole.notes[len(run.notes) :])
-        return self._ended(whole, published=published)
+        return self._ended(whole)
 
     def _resumed(self, find: Find, request: Request, stock: Stock) -> tuple[Request, Target]:
         """The Request that picks up what was begun, if anything was."""
@@ -210,9 +209,7 @@ class Attempt:
         assert run
         if run.failure:
             return self._failed(run.failure, run)
-        return self._ended(
-            replace(run, notes=(*run.notes, *notes)), published=self._pipeline.is_published(notes)
-        )
+        return self._ended(replace(run, notes=(*run.notes, *notes)))
 
     def _may_publish(self, run: Run) -> bool:
         """Whether its steps may go on: nobody should see it twice, or as failed once it is made."""
@@ -223,16 +220,13 @@ class Attempt:
         self._checkpoint = replace(self._checkpoint, remote_id=event.remote_id, model=about.model)
         self.hold.keep(msgspec.to_builtins(self._checkpoint))
 
-    def _ended(self, run: Run, *, published: bool) -> Report:
+    def _ended(self, run: Run) -> Report:
         """Its pictures are on the disk."""
         whose = self.job.owner or self._app.context.owner_user_id
-        if self._queue.publishes and whose and not published:
-            told = "; ".join(note.text for note in run.notes if note.warning)
-            failure = Failure(
-                code="unpublished",
-                message=f"the picture is made, and not where its owner sees it: {told}",
-                retryable=True,
-            )
+        problems = self._pipeline.unpublished(run)
+        if self._queue.publishes and whose and problems:
+            told = f"the picture is made, and not where its owner sees it: {'; '.join(problems)}"
+            failure = Failure(code="unpublished", message=told, retryable=True)
             return self._failed(failure, run)
         result = _document(run)
         ending = self.hold.end(lambda id, token: self._queue.complete(id, token, result))

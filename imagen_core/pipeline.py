@@ -69,10 +69,10 @@ class Pipeline:
         other._caller, other._owner, other._is_lost = caller, owner, is_lost
         return other
 
-    def is_published(self, notes: Iterable[Note]) -> bool:
-        """Whether no `publish` step has to warn of anything."""
+    def unpublished(self, run: Run) -> list[str]:
+        """What its `publish` steps had to warn of."""
         names = {step.name for step in self._steps if step.phase == "publish"}
-        return not any(note.warning and note.step in names for note in notes)
+        return [note.text for note in run.notes if note.warning and note.step in names]
 
     def run(
         self, request: Request, target: files.Target, cancel: threading.Event | None = None
@@ -129,7 +129,12 @@ class Pipeline:
             crew.stop()
 
     def complete(self, run: Run) -> Run:
-        """See a Run through its steps whose process ended before they ran, or while they did."""
+        """See a Run through its steps whose process ended before they ran, or while they did.
+
+        What they said of it before is no longer so.
+        """
+        names = {step.name for step in self._steps}
+        run = replace(run, notes=tuple(note for note in run.notes if note.step not in names))
         notes = self._run_steps("record", _done(run), self._on_error)
         run = _with(run, [*notes, *self._run_steps("publish", _done(run), self._on_error)])
         self._record(run, finished=True)

@@ -168,9 +168,10 @@ class Worker:
                 # The answer may have been lost: the same token gets the same job.
                 idle, wait = idle + 1, pause(self._queue, idle + 1)
             else:
-                problem = ""
+                # What was answered is over, also if a job had this token and was taken away.
+                token, problem = new_id(), ""
                 if found:
-                    token, idle, taken = new_id(), 0, taken + 1
+                    idle, taken = 0, taken + 1
                 elif self._terms.drain and not self._busy and self._over == over:
                     return
                 else:

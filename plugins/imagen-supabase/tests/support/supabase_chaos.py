@@ -47,7 +47,9 @@ class ForgetfulGateway(ProjectGateway):
         self._known = set()
 
     def _answer(self, received):
-        asked = (received.method, received.path, sha256(received.body).digest())
+        # What is uploaded has other borders between its parts each time.
+        body = b"" if "/storage/" in received.path else received.body
+        asked = (received.method, received.path, sha256(body).digest())
         if received.method == "POST" and asked not in self._known:
             self._known.add(asked)
             self.lost[received.path.partition("?")[0]] += 1
