@@ -46,8 +46,8 @@ Ending = Literal["queued", "failed", "cancelled", "lost"]
 class SupabaseQueue(Queue):
     """A Queue in a Supabase project.
 
-    What it needs is in the database, so that several calls are one transaction: here is nothing
-    but their names. Each call may be repeated, and is after a passing fault.
+    Each call is one function of the database, and so one transaction; here is no more than their
+    names. Each may be repeated, and is after a passing fault.
     """
 
     publishes = "cloud_sync"
@@ -74,6 +74,8 @@ class SupabaseQueue(Queue):
             try:
                 return _job(row)
             except ImagenError as error:
+                if "id" not in row:  # it is no job at all
+                    raise
                 failure = Failure(code=UNREADABLE, message=str(error), hint=error.hint)
                 self._call("put_aside", str, job=row["id"], token=token, failure=failure)
         return None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
 
-from imagen_core import Failure, NewJob, Offer, Progress, Status, UnavailableError
+from imagen_core import Failure, ImagenError, NewJob, Offer, Progress, Status, UnavailableError
 from imagen_supabase.problems import SetUpError, StrangeError
+from imagen_supabase.queue import SupabaseQueue
+from imagen_supabase.store import SupabaseStore
 from imagen_supabase.testing import faults
 
 pytestmark = [pytest.mark.system, pytest.mark.parametrize("cluster", ["system"], indirect=True)]
@@ -170,11 +173,12 @@ def test_fault_that_stays_is_told_as_such_and_asked_about_again(jobs: Any, fault
 def test_database_that_was_restarted_is_found_again(jobs: Any) -> None:
     queue = jobs.queue()
     queue.enqueue(NewJob(backend="flux", payload={}))
-    jobs.sql(
+    ended = jobs.sql(
         "select pg_terminate_backend(pid) from pg_stat_activity"
         " where application_name ~ 'PostgREST' and datname = current_database()"
     )
 
+    assert ended
     assert [load.ready for load in queue.stats()] == [1]
 
 
@@ -199,6 +203,14 @@ def test_answer_that_is_none_of_a_queue_is_told_as_such(jobs: Any, name: str, bo
         CALLS[name](hand)
 
 
+def test_claim_that_gives_no_job_is_told_as_such(jobs: Any) -> None:
+    queue = jobs.queue()
+    jobs.gateway.fail(faults.say(200, {"status": "ok"}), path="/rest/v1/rpc/claim")
+
+    with pytest.raises(ImagenError, match="can't be read"):
+        queue.claim("w", str(uuid4()), backends={}, lease=1, deadline=1)
+
+
 def test_project_without_the_queue_is_told_what_to_do(jobs: Any) -> None:
     jobs.gateway.fail(says(404, "PGRST202", "Could not find the function imagen.stats"))
 
@@ -214,3 +226,17 @@ def test_status_asks_nobody(jobs: Any) -> None:
     assert queue.status() == Status(ok=True, text=jobs.gateway.url)
     assert not jobs.queue(SUPABASE_SERVICE_KEY="").status().ok
     assert jobs.gateway.requests == []
+
+
+def test_store_has_the_queue_and_says_what_brings_pictures_to_their_owners(jobs: Any) -> None:
+    queue = SupabaseStore(jobs.queue()._context).queue()
+
+    assert isinstance(queue, SupabaseQueue)
+    assert (queue.publishes, queue.pace) == ("cloud_sync", 10.0)
+
+
+def test_times_are_written_as_those_of_every_queue(jobs: Any) -> None:
+    queue = jobs.queue()
+    job = queue.get(queue.enqueue(NewJob(backend="flux", payload={})).id)
+
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", job.created_at)
