@@ -25,6 +25,7 @@ _HOME = {
     "png": "imagen_core.testing.fixtures",
     "reply_json": "imagen_core.testing.web",
     "serve": "imagen_core.testing.serving",
+    "work": "imagen_core.testing.working",
 }
 
 __all__ = list(_HOME)
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         WebServer as WebServer,
         reply_json as reply_json,
     )
+    from imagen_core.testing.working import work as work
 
 
 def __getattr__(name: str) -> object:

@@ -177,9 +177,7 @@ def test_worker_syncs_once_and_finds_it_again(worker: Maker) -> None:
     assert (worker.owners, len(worker.machine.objects)) == ([USER], 1)
 
 
-def test_worker_takes_another_name_where_another_picture_is(
-    worker: Maker, tmp_path: Path
-) -> None:
+def test_worker_takes_another_name_where_another_picture_is(worker: Maker, tmp_path: Path) -> None:
     output = str(tmp_path / "o.png")
     one = worker.made(str(uuid4()), "--seed", "3")
     other = worker.made(str(uuid4()), "--seed", "3", "--size", "64x64", "--output", output)

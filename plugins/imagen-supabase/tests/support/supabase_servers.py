@@ -115,33 +115,41 @@ class Cluster:
         command = ["initdb", "-D", str(self._data), "-E", "UTF8", "--locale=C", *options]
         subprocess.run(self._as_user(command), check=True, capture_output=True)
 
+    def restart(self):
+        """Let it crash, and come back at the same address."""
+        end(self._process, signal.SIGQUIT)
+        self._start_at(self.port)
+
     def _start(self):
         for attempt in range(5):
-            self.port = free_port()
-            settings = {
-                "listen_addresses": "127.0.0.1",
-                "port": self.port,
-                "unix_socket_directories": "",
-                "fsync": "off",
-                "full_page_writes": "off",
-                "synchronous_commit": "off",
-                "shared_buffers": "16MB",
-            }
-            options = [word for name in settings for word in ("-c", f"{name}={settings[name]}")]
-            with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    self._as_user(["postgres", "-D", str(self._data), *options]),
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
             try:
-                wait_until(self._answers, self._process, self._log)
+                self._start_at(free_port())
             except ConnectionError:
                 if attempt == 4:
                     raise
             else:
                 return
+
+    def _start_at(self, port):
+        self.port = port
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": port,
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "full_page_writes": "off",
+            "synchronous_commit": "off",
+            "shared_buffers": "16MB",
+        }
+        options = [word for name in settings for word in ("-c", f"{name}={settings[name]}")]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._as_user(["postgres", "-D", str(self._data), *options]),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(self._answers, self._process, self._log)
 
     def _as_user(self, command):
         program = str(self._programs / command[0])

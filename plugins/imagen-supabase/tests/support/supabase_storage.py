@@ -21,10 +21,16 @@ class DatabaseObjects:
     """The rows of `storage.objects`, asked and changed as the role of whoever asks."""
 
     def __init__(self, database):
-        self._connection = psycopg.connect(
-            database.url("authenticator", "authenticator"), autocommit=True, row_factory=dict_row
-        )
+        self._database = database
         self._versions = []
+        self._connect()
+
+    def _connect(self):
+        self._connection = psycopg.connect(
+            self._database.url("authenticator", "authenticator"),
+            autocommit=True,
+            row_factory=dict_row,
+        )
 
     def buckets(self, visitor):
         with self._acting(visitor) as connection:
@@ -87,8 +93,10 @@ class DatabaseObjects:
     @contextlib.contextmanager
     def _acting(self, visitor, taken=""):
         claims = {"role": visitor.role, **({"sub": visitor.owner} if visitor.owner else {})}
-        connection = self._connection
         try:
+            if self._connection.closed:  # the database was restarted
+                self._connect()
+            connection = self._connection
             with connection.transaction():
                 query = "select set_config('request.jwt.claims', %s, true)"
                 connection.execute(query, [json.dumps(claims)])
