@@ -132,15 +132,16 @@ class Worker:
 
     def _look_after(self, attempt: Attempt) -> None:
         hold, late = attempt.hold, attempt.seconds > self._terms.limit
+        standing = hold.standing
         if hold.wants_cancel:
             attempt.stop("cancel")
-        elif late and hold.standing == "lost":
-            # What goes on there is another's by now, who would miss it.
-            self._end(attempt, Report("lost", seconds=attempt.seconds))
+        elif standing in ("unsure", "lost"):
+            attempt.doubt()
+            if late and standing == "lost":
+                # What goes on there is another's by now, who would miss it.
+                self._end(attempt, Report("lost", seconds=attempt.seconds))
         elif late:
             attempt.stop("deadline")
-        elif hold.standing in ("unsure", "lost"):
-            attempt.doubt()
         if hold.problem and hold.problem != attempt.problem:
             self._watcher.warned(f"job {attempt.job.id}: {hold.problem}")
         attempt.problem = hold.problem

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from imagen_core import Job
 from imagen_core.app import App
@@ -66,17 +67,22 @@ class Storm(Crew):
         self.kills.update(job.id for job in self._job_of(process))
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
-        """Stop it, but for one that holds a lock, which would stop all the others, too."""
-        process.send_signal(signal.SIGSTOP)
-        if all(map(is_free, (self.queue.path, self.queue.path.with_name("ledger.db")))):
+        if stopped(process, self.queue.path.parent):
             self.stops += 1
             self._stopped[process.pid] = time.monotonic() + LEASE * self._dice.uniform(0.7, 2)
-        else:
-            process.send_signal(signal.SIGCONT)
 
     def _job_of(self, process: subprocess.Popen[bytes]) -> list[Job]:
         running = self.queue.jobs(states=["running"])
         return [job for job in running if job.worker == str(process.pid)]
+
+
+def stopped(process: subprocess.Popen[Any], data: Path) -> bool:
+    """Stop it, but for one that holds a lock, which would stop all the others, too."""
+    process.send_signal(signal.SIGSTOP)
+    if all(map(is_free, (data / "jobs.db", data / "ledger.db"))):
+        return True
+    process.send_signal(signal.SIGCONT)
+    return False
 
 
 def is_free(path: Path) -> bool:

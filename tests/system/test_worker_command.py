@@ -180,10 +180,12 @@ def test_usage_counts_each_job_once(imagen: Any, put: Put) -> None:
 
 
 def test_pictures_may_lie_in_folders_by_date(
-    imagen: Any, put: Put, queue: SqliteQueue, monkeypatch: pytest.MonkeyPatch
+    imagen: Any, put: Put, queue: SqliteQueue, imagen_home: Path
 ) -> None:
     """One that was made, and not told of, is found there again."""
-    monkeypatch.setenv("IMAGEN_OUTPUT_NAMING", "{date}/{backend}/{seed}.{ext}")
+    (imagen_home / ".config").mkdir(exist_ok=True)
+    naming = '{"output": {"naming": "{date}/{backend}/{seed}.{ext}"}}'
+    (imagen_home / ".config" / "imagen.yaml").write_text(naming)
     job_id = put()
     imagen(*DRAIN)
     first = queue.get(job_id).result  # type: ignore[union-attr]
@@ -196,7 +198,7 @@ def test_pictures_may_lie_in_folders_by_date(
     assert job
     assert job.result
     assert job.result["outputs"] == (first or {})["outputs"]
-    assert len([*(queue.path.parent.parent / "output").rglob("*.png")]) == 1
+    assert len([*(imagen_home / "output").glob("*/mock/*.png")]) == 1
 
 
 @pytest.mark.system

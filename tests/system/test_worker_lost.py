@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+import worker_chaos
 from imagen_core import UnavailableError
 from works import SECONDS, until
 
 if TYPE_CHECKING:
     from shift import Shift
+    from works import Works
 
 FREELY = pytest.mark.parametrize("lasting", [True, False])
 
@@ -129,3 +133,29 @@ def test_picture_waits_for_the_queue_to_say_whose_it_is(shift: Shift) -> None:
 
     assert shift.join() == ["succeeded"]
     assert shift.gates.seen("publishing") == [job_id]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("point", ["asked", "running", "saving"])
+def test_worker_that_slept_through_its_lease_leaves_what_the_other_has_made(
+    works: Works, point: str
+) -> None:
+    works.gates.shut(point)
+    job_id = works.enqueue()
+    sleeper = works.launch([sys.executable, worker_chaos.__file__])
+    works.reached(point)
+    until(lambda: point == "asked" or works.job(job_id).checkpoint)
+    until(lambda: worker_chaos.stopped(sleeper, works.data))
+    until(works.queue.rescue)
+    works.gates.open(point)
+
+    [told] = works.once("--name", "other")
+    sleeper.send_signal(signal.SIGCONT)
+    _, err = sleeper.communicate(timeout=SECONDS)
+
+    assert (sleeper.returncode, err) == (0, "")
+    job = works.job(job_id)
+    assert (told["state"], job.worker, job.attempt) == ("succeeded", "other", 2)
+    assert [str(path) for path in works.pictures()] == told["paths"]
+    assert [(run.id, run.failure) for run in works.runs()] == [(job_id, None)]
+    assert works.gates.seen("publishing") == [job_id]

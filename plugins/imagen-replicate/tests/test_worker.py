@@ -297,8 +297,20 @@ def test_prediction_that_is_refused_is_not_asked_for_again(
     assert (len(server.creates), shift.job(job_id).attempt) == (1, 1)
 
 
-def test_without_a_token_another_worker_may_have_it(shift: Shift, server: FakeReplicate) -> None:
+def test_token_that_is_refused_here_may_be_another_at_the_next_worker(
+    shift: Shift, server: FakeReplicate
+) -> None:
     server.refuse("create", 401, {"detail": "Unauthenticated"}, times=1)
     shift.enqueue("r")
 
     assert shift.work() == ["queued", "succeeded"]
+
+
+def test_without_a_token_nothing_is_served(imagen: Any, configured: Any, monkeypatch: Any) -> None:
+    configured()
+    monkeypatch.delenv("REPLICATE_API_TOKEN")
+
+    done = imagen("worker", "--store", "local", "--backends", "r", "--drain")
+
+    assert done.exit_code == 2
+    assert "'r' is not ready: " in done.err
