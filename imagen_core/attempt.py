@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from imagen_core.ledger import Ledger
     from imagen_core.pipeline import Pipeline
     from imagen_core.protocols import App, Backend
-    from imagen_core.queueing import Queue
+    from imagen_core.queueing import Ending, Queue
     from imagen_core.stock import Find
 
 Stop = Literal["cancel", "deadline", "release"]
@@ -78,6 +78,7 @@ class Attempt:
         pipeline: Pipeline,
         ledger: Ledger | None,
         target: Target,
+        pause: float,
     ) -> None:
         self.job = hold.job
         self.hold = hold
@@ -86,6 +87,7 @@ class Attempt:
         self._pipeline = pipeline
         self._ledger = ledger
         self._target = target
+        self._pause = pause
         self._cancel = threading.Event()
         self._stopped: Stop | None = None
         self._is_made = False
@@ -227,7 +229,8 @@ class Attempt:
         if self._queue.publishes and whose and problems:
             told = f"the picture is made, and not where its owner sees it: {'; '.join(problems)}"
             failure = Failure(code="unpublished", message=told, retryable=True)
-            return self._failed(failure, run)
+            after = self._pause * self.job.attempt
+            return self._given_up(failure, run, retry=True, after=after)
         result = _document(run)
         ending = self.hold.end(lambda id, token: self._queue.complete(id, token, result))
         if ending in ("ok", "already"):
@@ -247,8 +250,15 @@ class Attempt:
         if failure.code == Cancelled.code and self._stopped == "deadline":
             told, retry = "it was not finished when the time for the job was up", True
             failure = Failure(code=DEADLINE, message=told, retryable=True)
-        ending = self.hold.end(lambda id, token: self._queue.fail(id, token, failure, retry=retry))
-        return Report(ending or self._nobody, run, failure)
+        return self._given_up(failure, run, retry=retry)
+
+    def _given_up(
+        self, failure: Failure, run: Run | None, *, retry: bool, after: float | None = None
+    ) -> Report:
+        def fail(id: str, token: str) -> Ending:
+            return self._queue.fail(id, token, failure, retry=retry, after=after)
+
+        return Report(self.hold.end(fail) or self._nobody, run, failure)
 
     def _is_over(self, failure: Failure) -> bool:
         """Whether the remote side has ended the making, or was told to for good."""

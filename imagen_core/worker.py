@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from imagen_core.types import Param
 
 LEASE_SECONDS = 60.0
+PAUSE_SECONDS = 60.0
 ANNOUNCE_SECONDS = 600.0
 PRUNE_SECONDS = 3600.0
 LAST_SECONDS = 5.0
@@ -38,7 +39,10 @@ LOCAL = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")
 
 
 class Terms(NamedTuple):
-    """How a worker works. `most`: so many jobs, 0 for no limit; `drain`: until none is ready."""
+    """How a worker works. `most`: so many jobs, 0 for no limit; `drain`: until none is ready.
+
+    `pause`: how long what could not be published waits; it is made, and so it can.
+    """
 
     name: str
     concurrency: int = 1
@@ -47,6 +51,7 @@ class Terms(NamedTuple):
     grace: float = 30.0
     limit: float = 3600.0
     lease: float = LEASE_SECONDS
+    pause: float = PAUSE_SECONDS
 
 
 class Watcher:
@@ -246,6 +251,7 @@ class Worker:
             pipeline=self._pipeline,
             ledger=self._ledger,
             target=self._target,
+            pause=self._terms.pause,
         )
         self._attempts[hold] = attempt
         self._watcher.begun(hold.job)

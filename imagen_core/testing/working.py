@@ -33,7 +33,7 @@ def work(
         app,
         queue,
         resources,
-        Terms(str(os.getpid()), lease=lease, concurrency=concurrency),
+        Terms(str(os.getpid()), lease=lease, pause=lease, concurrency=concurrency),
         pipeline=app.pipeline({}),
         ledger=app.ledger,
         target=app.target(),

@@ -13,11 +13,14 @@ from imagen_core import (
     Failure,
     ImagenError,
     Job,
+    JobError,
     Load,
     Offer,
+    Progress,
     Queue,
     UsageError,
     image_header,
+    legible,
 )
 from imagen_supabase.config import NOBODY, standing
 from imagen_supabase.pictures import EXTENSIONS, storable
@@ -27,7 +30,7 @@ from imagen_supabase.tables import INPUTS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from imagen_core import Context, NewJob, Progress, Status
+    from imagen_core import Context, NewJob, Status
     from imagen_supabase.client import Project
 
 DAY = 86_400.0
@@ -91,7 +94,7 @@ class SupabaseQueue(Queue):
     ) -> Beat:
         """Hold it for longer, and write down how far it is."""
         held = {"job": _id(job_id), "token": token, "lease": lease}
-        given = {"progress": progress, "checkpoint": checkpoint}
+        given = {"progress": progress and legible(progress), "checkpoint": checkpoint}
         told: Beat = self._call("heartbeat", Beat, **held, **given)
         return told
 
@@ -105,7 +108,7 @@ class SupabaseQueue(Queue):
         self, job_id: str, token: str, failure: Failure, *, retry: bool, after: float | None = None
     ) -> Ending:
         """The attempt failed."""
-        held = {"job": _id(job_id), "token": token, "failure": failure}
+        held = {"job": _id(job_id), "token": token, "failure": legible(failure)}
         told: Ending = self._call("fail", Ending, **held, retry=retry, after=after)
         return told
 
@@ -134,7 +137,7 @@ class SupabaseQueue(Queue):
     def get(self, job_id: str) -> Job | None:
         """The job of that id."""
         row = self._call("get_job", Row | None, job=_id(job_id))
-        return _job(row) if row else None
+        return _glimpse(row) if row else None
 
     def jobs(
         self,
@@ -153,7 +156,7 @@ class SupabaseQueue(Queue):
             at_most = min(limit - len(found), PAGE)
             page = {"before": _id(before) if before else None, "at_most": at_most}
             rows = self._call("list_jobs", list[Row], **chosen, **page)
-            found += map(_job, rows)
+            found += map(_glimpse, rows)
             if len(rows) < at_most:
                 break
             before = found[-1].id
@@ -223,6 +226,26 @@ def _job(row: dict[str, Any]) -> Job:
             f"the job {row.get('id')} can't be read: {error}",
             hint="a newer imagen may have written it",
         ) from error
+
+
+def _glimpse(row: Row) -> Job:
+    """A row for those who only look at it: what can't be read of it is left out."""
+    told = {**row, "errors": [one for one in _list(row.get("errors")) if _is(one, JobError)]}
+    kinds = {"payload": Row, "checkpoint": Row, "progress": Progress | None, "result": Row | None}
+    empty: Row = {"payload": {}, "checkpoint": {}, "progress": None, "result": None}
+    return _job(told | {name: empty[name] for name in kinds if not _is(row.get(name), kinds[name])})
+
+
+def _is(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Elapse = Callable[[float], None]
+    Spoil = Callable[[str], None]
 
 
 pytestmark = pytest.mark.system
@@ -23,17 +24,27 @@ WORKERS = (
 )  # fmt: skip
 
 
-class TestSupabaseQueue(QueueConformance):
+class SupabaseQueues(QueueConformance):
     module = "imagen_supabase"
-
-    @pytest.fixture
-    def queue(self, jobs: Any) -> Any:
-        return jobs.queue()
+    forgets_images = False
 
     @pytest.fixture
     def elapse(self, jobs: Any) -> Elapse:
         found: Elapse = jobs.elapse
         return found
+
+    @pytest.fixture
+    def spoil(self, jobs: Any) -> Spoil:
+        def spoil(job_id: str) -> None:
+            jobs.sql("update imagen.jobs set checkpoint = '[7]' where id = %s", job_id)
+
+        return spoil
+
+
+class TestSupabaseQueue(SupabaseQueues):
+    @pytest.fixture
+    def queue(self, jobs: Any) -> Any:
+        return jobs.queue()
 
 
 class Shared:
@@ -47,9 +58,7 @@ class Shared:
         return getattr(self._worker if name in WORKERS else self._service, name)
 
 
-class TestSupabaseQueueOfAWorker(QueueConformance):
-    module = "imagen_supabase"
-
+class TestSupabaseQueueOfAWorker(SupabaseQueues):
     @pytest.fixture
     def jobs(self, clusters: Any, tmp_path: Path) -> Iterator[Any]:
         with opened_jobs(clusters("system"), tmp_path) as found:
@@ -58,8 +67,3 @@ class TestSupabaseQueueOfAWorker(QueueConformance):
     @pytest.fixture
     def queue(self, jobs: Any) -> Any:
         return Shared(jobs.queue("imagen_worker"), jobs.queue())
-
-    @pytest.fixture
-    def elapse(self, jobs: Any) -> Elapse:
-        found: Elapse = jobs.elapse
-        return found
