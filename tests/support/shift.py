@@ -123,7 +123,7 @@ class Shift:
 
     def start(self, **terms: Any) -> Worker:
         """Begin to work; a lease of a few seconds."""
-        given = {"name": "worker", "drain": True, "lease": 3.0, **terms}
+        given = {"name": "worker", "drain": True, "lease": 3.0, "pause": 0.0, **terms}
         served = {name: self.app.instance(name).backend.resource or "" for name in self.backends}
         worker = Worker(
             self.app,

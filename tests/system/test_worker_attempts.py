@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -167,6 +168,18 @@ def test_on_a_shared_queue_a_step_that_fails_is_done_again(shift: Shift, owner: 
     assert shift.gates.seen("asked") == [job_id]
     assert shift.gates.seen("publishing") == [job_id] * 2
     assert len(shift.pictures()) == 1
+
+
+def test_what_could_not_be_published_waits_until_the_outage_may_be_over(shift: Shift) -> None:
+    shift.queue.publishes = "gates"
+    shift.gates.shut("publishing", "fail", "UnavailableError")
+    job_id = shift.enqueue(owner=OWNER)
+
+    shift.work(most=1, pause=60.0)
+
+    job = shift.job(job_id)
+    waits = datetime.fromisoformat(job.run_at) - datetime.fromisoformat(job.errors[0].at)
+    assert waits.total_seconds() == pytest.approx(60)
 
 
 def test_folder_that_cannot_be_written_any_more_costs_no_picture(shift: Shift) -> None:
