@@ -19,6 +19,7 @@ from bench import (
     scheduling,
     sheet,
     tail,
+    workers,
 )
 from bench.environments import CACHE, tell
 
@@ -26,9 +27,12 @@ ROUNDS = 30
 TAILS = 30
 NEW_PROCESSES = 10
 QUICK = 5
-PARTS = COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH, SCHEDULING, CLOUD, QUEUES, PREVIEW = (
-    *("commands", "tail", "comfyui", "replicate"),
-    *("sheet", "batch", "scheduling", "cloud", "queues", "preview"),
+COMMANDS, TAIL, COMFYUI, REPLICATE = "commands", "tail", "comfyui", "replicate"
+SHEET, BATCH, SCHEDULING, CLOUD = "sheet", "batch", "scheduling", "cloud"
+QUEUES, WORKERS, PREVIEW = "queues", "workers", "preview"
+PARTS = (
+    *(COMMANDS, TAIL, COMFYUI, REPLICATE, SHEET, BATCH),
+    *(SCHEDULING, CLOUD, QUEUES, WORKERS, PREVIEW),
 )
 
 
@@ -71,6 +75,8 @@ def _measure(folder: Path, rounds: int, given: argparse.Namespace) -> report.Res
     if given.only in (None, QUEUES):
         (folder / "queues").mkdir()
         results.queues = queues.measure(folder / "queues", quick=given.quick)
+    if given.only in (None, WORKERS):
+        results.works = workers.measure(folder / "workers", quick=given.quick)
     if given.only in (None, PREVIEW):
         (folder / "preview").mkdir()
         results.previews = preview.measure(folder / "preview", quick=given.quick)

@@ -207,7 +207,10 @@ def _import_seconds() -> float:
 
 
 def serve() -> None:
-    """Be a project until standard input ends. `key` asks for its key; `forget` drops requests."""
+    """Be a project until standard input ends.
+
+    Each line asks how many requests came since the last one; `key` asks for the key, too.
+    """
     sys.path.insert(0, str(FIXTURES))
     from supabase_programs import system_postgresql
     from supabase_servers import Cluster
@@ -218,8 +221,10 @@ def serve() -> None:
         gateway = stack.enter_context(ProjectGateway(cluster.project()))
         print(gateway.url, flush=True)
         for line in sys.stdin:
+            said: dict[str, Any] = {"key": gateway.service_key} if "key" in line else {}
+            said["requests"] = len(gateway.requests)
             gateway.requests.clear()
-            print(json.dumps({"key": gateway.service_key} if "key" in line else {}), flush=True)
+            print(json.dumps(said), flush=True)
 
 
 if __name__ == "__main__":

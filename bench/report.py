@@ -10,7 +10,15 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench import batch_tables, commands, overheads, preview_tables, queue_tables, sheet_tables
+from bench import (
+    batch_tables,
+    commands,
+    overheads,
+    preview_tables,
+    queue_tables,
+    sheet_tables,
+    workers,
+)
 from bench.cells import NONE, Table, milliseconds, verdict
 from bench.commands import CLICK, IMAGEN, PASS, PEERS, PYTHON, SLEEPY
 from bench.environments import plugins
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from bench.scheduling import Spread
     from bench.sheet import Sheets
     from bench.tail import Tail
+    from bench.workers import Works
 
 TIMES_CLICK = {
     commands.VERSION: 1.3,
@@ -60,6 +69,7 @@ class Results:
     spread: Spread | None = None
     clouds: Clouds | None = None
     queues: list[Drained] = field(default_factory=list)
+    works: Works | None = None
     previews: Previews | None = None
 
 
@@ -74,6 +84,7 @@ def tables(results: Results) -> list[Table]:
     found += [_spread(results.spread)] if results.spread else []
     found += [overheads.cloud_table(results.clouds)] if results.clouds else []
     found += queue_tables.tables(results.queues) if results.queues else []
+    found += workers.tables(results.works) if results.works else []
     return [*found, *preview_tables.tables(results.previews)] if results.previews else found
 
 
@@ -95,6 +106,7 @@ def about(results: Results) -> list[str]:
     found += batch_tables.about() if results.batches else []
     found += overheads.about_cloud(results.clouds) if results.clouds else []
     found += queue_tables.about() if results.queues else []
+    found += workers.about() if results.works else []
     return [*found, *preview_tables.about()] if results.previews else found
 
 
@@ -169,6 +181,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "batches": [batched._asdict() for batched in results.batches],
         "cloud": results.clouds._asdict() if results.clouds else None,
         "queues": [drained._asdict() for drained in results.queues],
+        "workers": workers.raw(results.works),
         "sheets": [sheets._asdict() for sheets in results.sheets],
         "preview": preview_tables.as_json(results.previews) if results.previews else None,
         "tails": [tail._asdict() for tail in results.tails],
