@@ -293,7 +293,7 @@ def backoff(attempt: int) -> float:
 
 def longest_backoff(attempt: int) -> float:
     """What `backoff` is at most; it is at least half of that."""
-    return min(900.0, 5.0 * 3.0 ** (attempt - 1))
+    return min(900.0, 5.0 * 3.0 ** min(attempt - 1, 5))
 
 
 def legible(said: Said) -> Said:
