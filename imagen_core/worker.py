@@ -35,7 +35,7 @@ LAST_SECONDS = 5.0
 OVERTIME_SECONDS = 15.0
 """How much later the queue takes a job away whose time was up."""
 TICK_SECONDS = 0.25
-LOCAL = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")
 
 
 class Terms(NamedTuple):
@@ -202,9 +202,9 @@ class Worker:
         if job is None:
             return False
         hold = Hold(self._queue, job, token, lease=terms.lease, claimed_at=sent, woken=self._wake)
+        hold.start()
         with self._room:
             self._busy[hold] = job.resource
-        hold.start()
         self._inbox.put(lambda: self._begin(hold))
         return True
 
@@ -286,7 +286,8 @@ class Worker:
         self._take_until(lambda: not self._is_stopping())
         for attempt in self._attempts.values():
             attempt.hold.leave()  # one try each
-            self._see_to(attempt, attempt.release)
+            if attempt.hold.standing != "over":
+                self._see_to(attempt, attempt.release)
         self._take_until(lambda: not self._attempts)
         for attempt in [*self._attempts.values()]:
             self._end(attempt, Report("unanswered"))
@@ -326,6 +327,6 @@ def worker_name() -> str:
 
 def shared_resource(resource: str | None) -> str:
     """The name of a resource that other machines can't mistake for one of theirs."""
-    if resource and any(name in resource for name in LOCAL):
+    if resource and any(name in resource for name in LOOPBACK):
         return f"{resource} at {platform.node() or 'unknown'}"
     return resource or ""
