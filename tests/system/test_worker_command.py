@@ -127,6 +127,20 @@ def test_it_serves_only_what_it_is_told_to(
     assert [offer.backend for offer in queue.offers()] == ["one", "two"]
 
 
+def test_instance_that_cannot_be_made_here_is_not_served(
+    imagen: Any, put: Put, queue: SqliteQueue, backends: Any
+) -> None:
+    """Machines may share a configuration, and not have the same plugins."""
+    backends(mock={"type": "mock"}, far={"type": "nonesuch"})
+    put()
+
+    done = imagen(*DRAIN, "--name", "atelier")
+
+    assert (done.exit_code, states(queue)) == (0, ["succeeded"])
+    assert done.err.startswith("imagen: worker atelier serves mock from 'local'\n")
+    assert imagen(*DRAIN, "--backends", "mock,far").exit_code == 2
+
+
 @pytest.mark.parametrize("name", ["", " , "])
 def test_to_serve_nothing_is_refused(imagen: Any, name: str) -> None:
     done = imagen(*DRAIN, "--backends", name)
