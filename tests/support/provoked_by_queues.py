@@ -9,6 +9,7 @@ from imagen_core.jobs import SqliteQueue
 from imagen_core.queueing import NewJob
 from provoking import Case, Listener, Told, write
 from queues import CONFIG, OWNER, end_next, far, script, shared, shared_folder
+from scripted import png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def queued(
         terminal = Listener()
         app = shared(folder, config)
         app.console = terminal
-        words = [job.id if arg == "ID" else arg for arg in args]
+        words = [job.id if arg == "ID" else arg.format(folder=folder) for arg in args]
         return terminal.told(run(words, terminal=terminal, app=app))
 
     return case
@@ -83,6 +84,11 @@ OTHER_CASES = {
     ),
     "a job can't set …, which the backend '…' does not list": queued(
         "enqueue", "cat", "--backend", "picky", "-p", "6.text=x"
+    ),
+    "a job takes up to 16 input images, got …": queued(
+        *("enqueue", "cat", "--backend", "picky"),
+        *("--image", "{folder}/cat.png") * 17,
+        prepare=write("cat.png", png(4, 3)),
     ),
     "the jobs of '…' belong to somebody, and no owner_user_id is configured": queued(
         "enqueue", "cat", config="{}"
