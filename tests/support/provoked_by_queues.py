@@ -90,6 +90,15 @@ OTHER_CASES = {
         *("--image", "{folder}/cat.png") * 17,
         prepare=write("cat.png", png(4, 3)),
     ),
+    "--backends names none": queued("worker", "--backends", ","),
+    "'…' is not ready: …": queued(
+        *("worker", "--backends", "picky"), config="backends: {picky: {type: picky, ready: false}}"
+    ),
+    "… is off (…), and whoever queued a job in '…' would not see its picture": queued(
+        "worker", "--no-sidecar"
+    ),
+    "cannot write the health file …: …": queued("worker", "--health-file", "{folder}/none/health"),
+    "the store '…' holds no jobs": queued("jobs", "--store", "usage"),
     "the jobs of '…' belong to somebody, and no owner_user_id is configured": queued(
         "enqueue", "cat", config="{}"
     ),
