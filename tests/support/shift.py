@@ -63,6 +63,9 @@ class Unsteady(SqliteQueue):
     def release(self, *args: Any, **given: Any) -> Any:
         return self._do("release", *args, **given)
 
+    def announce(self, *args: Any, **given: Any) -> Any:
+        return self._do("announce", *args, **given)
+
     def image(self, *args: Any, **given: Any) -> Any:
         return self._do("image", *args, **given)
 
