@@ -229,10 +229,9 @@ class _Log(Watcher):
             return
         for note in notes:
             self._console.warn(f"job {job.id}: {note.step}: {note.text}")
-        text = failure.message if failure else " ".join(paths)
+        text = " ".join(failure.message.split() if failure else paths)
         what = "to be tried again" if report.result == "queued" else report.result
-        line = f"{job.id} {what} after {report.seconds:.1f} s{': ' * bool(text)}{text}"
-        self._console.line(" ".join(line.split()))
+        self._console.line(f"{job.id} {what} after {report.seconds:.1f} s{': ' * bool(text)}{text}")
 
     def warned(self, text: str) -> None:
         """A line for people and programs alike, on stderr."""
