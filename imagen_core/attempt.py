@@ -231,7 +231,7 @@ class Attempt:
             failure = Failure(code="unpublished", message=told, retryable=True)
             after = self._pause * self.job.attempt
             return self._given_up(failure, run, retry=True, after=after)
-        result = _document(run)
+        result = _result(run)
         ending = self.hold.end(lambda id, token: self._queue.complete(id, token, result))
         if ending in ("ok", "already"):
             return Report("succeeded", run)
@@ -274,7 +274,7 @@ def _of_worker(error: BaseException) -> Failure:
     return replace(Failure.of(error), retryable=True)
 
 
-def _document(run: Run) -> dict[str, Any]:
+def _result(run: Run) -> dict[str, Any]:
     """A Run as the result of its job."""
     found: dict[str, Any] = msgspec.json.decode(encoded(run))
     return found

@@ -12,10 +12,9 @@ from imagen_core.blocks import suggestion
 from imagen_core.drafting import Order, draft
 from imagen_core.errors import UsageError
 from imagen_core.instances import AbsentError
-from imagen_core.job_rows import encoded
-from imagen_core.payload import MARK, check_params, payload
+from imagen_core.payload import MARK, check_asked, payload
 from imagen_core.protocols import Backend, Instance
-from imagen_core.queueing import NewJob
+from imagen_core.queueing import NewJob, encoded
 from imagen_core.resolve import check_text, read_image, resolve
 from imagen_core.rows import Problem
 from imagen_core.types import About, Field, Options
@@ -101,7 +100,7 @@ class Intake:
         if named.backend in self._offered and named.style not in settings.table("styles"):
             named = replace(named, style="")
         requests = resolve(named, settings, self.instance)
-        check_params(named, about)
+        check_asked(named, about)
         return requests
 
     def wishes(self, options: Options) -> list[Wish]:

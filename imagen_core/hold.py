@@ -143,7 +143,8 @@ class Hold:
             if self._leaving.is_set():
                 return
             try:
-                self._beat()
+                if self._beat() == "lost":
+                    return
             except ImagenError as error:
                 self._note(str(error))
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a queue may raise anything

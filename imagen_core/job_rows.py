@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from imagen_core.errors import UsageError
-from imagen_core.queueing import KEPT_ERRORS, Job, JobError, Load, Offer, State
+from imagen_core.queueing import KEPT_ERRORS, Job, JobError, Load, Offer, State, encoded
 from imagen_core.types import Progress
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ _ERROR = msgspec.json.Decoder(JobError)
 _PROGRESS = msgspec.json.Decoder(Progress)
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
-UNREADABLE = (msgspec.DecodeError, TypeError, ValueError, OverflowError, RecursionError)
+_FAULTS = (msgspec.DecodeError, TypeError, ValueError, OverflowError, RecursionError)
 """What reading a row may raise that somebody else has written."""
 LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
@@ -91,7 +90,7 @@ def job_of(row: sqlite3.Row) -> Job:
     """A row of the table as a Job; ValueError with the reason where that can't be."""
     try:
         return _job(row, _read)
-    except UNREADABLE as error:
+    except _FAULTS as error:
         raise ValueError(f"the job {row['id']} can't be read: {error}") from error
 
 
@@ -139,7 +138,7 @@ def _read(decoder: Any, text: str, _: Any) -> Any:
 def _read_if_possible(decoder: Any, text: str, otherwise: Any) -> Any:
     try:
         return decoder.decode(text)
-    except UNREADABLE:
+    except _FAULTS:
         return otherwise
 
 
@@ -196,14 +195,6 @@ def with_error(row: sqlite3.Row, error: JobError) -> str:
     """The errors of a row with one more, as they are stored."""
     known = _read_if_possible(_LIST, row["errors"], [])
     return encoded([*known, error][-KEPT_ERRORS:])
-
-
-def encoded(value: Any) -> str:
-    """A value as it is stored."""
-    try:
-        return msgspec.json.encode(value).decode()
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise UsageError(f"this can't be written into the queue: {error}") from error
 
 
 def iso(seconds: float) -> str:

@@ -21,7 +21,6 @@ from imagen_core.job_claims import (
 from imagen_core.job_rows import (
     LOADS,
     MIGRATIONS,
-    encoded,
     glimpse,
     iso,
     job_of,
@@ -47,6 +46,7 @@ from imagen_core.queueing import (
     Queue,
     State,
     backoff,
+    encoded,
     legible,
 )
 from imagen_core.types import Failure, Status

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 VERSION = 1
 MARK = "sha256:"
 """How an input image is named in a payload: by its digest, and never by a path."""
+MAX_IMAGES = 16
+"""How many input images a job has at most: a worker has all of them in memory at once."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,7 +72,7 @@ def request_of(job: Job, found: Payload, app: App, queue: Queue) -> Request:
     """
     options = found.options
     about = app.instance(job.backend).backend.about
-    check_params(options, about)
+    check_asked(options, about)
     seed = options.seed or about.seed or drawn_seed(job.id)
 
     def image(name: str) -> InputImage:
@@ -80,9 +82,11 @@ def request_of(job: Job, found: Payload, app: App, queue: Queue) -> Request:
     return replace(request, id=job.id)
 
 
-def check_params(options: Options, about: About) -> None:
-    """Refuse parameters that name files, wherever those lie: they are other people's."""
-    name = options.backend
+def check_asked(options: Options, about: About) -> None:
+    """Refuse what a job can't ask for, such as files, wherever those lie: other people's."""
+    name, number = options.backend, len(options.images)
+    if number > MAX_IMAGES:
+        raise UsageError(f"a job takes up to {MAX_IMAGES} input images, got {number}")
     for param in about.params or ():
         if param.name in options.params and param.local:
             told = f"a job can't set {param.name}, which names a file at the backend '{name}'"

@@ -7,6 +7,7 @@ import random
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
@@ -293,7 +294,7 @@ def backoff(attempt: int) -> float:
 
 def longest_backoff(attempt: int) -> float:
     """What `backoff` is at most; it is at least half of that."""
-    return min(900.0, 5.0 * 3.0 ** (attempt - 1))
+    return min(900.0, 5.0 * 3.0 ** min(attempt - 1, 5))
 
 
 def legible(said: Said) -> Said:
@@ -301,6 +302,14 @@ def legible(said: Said) -> Said:
     texts = {name: value for name, value in asdict(said).items() if isinstance(value, str)}
     clean = {name: text.encode(errors="replace").decode() for name, text in texts.items()}
     return replace(said, **clean)
+
+
+def encoded(value: Any) -> str:
+    """A value as a queue stores it."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise UsageError(f"this can't be written into the queue: {error}") from error
 
 
 def _is_uuid(text: str) -> bool:

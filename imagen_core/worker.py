@@ -35,13 +35,14 @@ LAST_SECONDS = 5.0
 OVERTIME_SECONDS = 15.0
 """How much later the queue takes a job away whose time was up."""
 TICK_SECONDS = 0.25
-LOCAL = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")
 
 
 class Terms(NamedTuple):
     """How a worker works. `most`: so many jobs, 0 for no limit; `drain`: until none is ready.
 
-    `pause`: how long what could not be published waits; it is made, and so it can.
+    `pause`: how long what could not be published waits; it is made, and so it can. `announce`:
+    how often it says what it serves.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Terms(NamedTuple):
     limit: float = 3600.0
     lease: float = LEASE_SECONDS
     pause: float = PAUSE_SECONDS
+    announce: float = ANNOUNCE_SECONDS
 
 
 class Watcher:
@@ -97,6 +99,7 @@ class Worker:
         self._attempts: dict[Hold, Attempt] = {}
         self._busy: dict[Hold, str] = {}
         self._over = 0
+        self._announced = self._pruned = time.monotonic()
         self._room = threading.Condition()
         self._claimer = threading.Thread()
         self._ending = False
@@ -155,17 +158,11 @@ class Worker:
 
     def _claim(self, stop: threading.Event) -> None:
         token, idle, problem = new_id(), 0, ""
-        announced = pruned = time.monotonic()
         taken = 0
-        while self._wait_for_room(stop):
+        while not stop.is_set():
             wait, over = 0.0, self._over
             try:
-                if time.monotonic() > announced + ANNOUNCE_SECONDS:
-                    announced = time.monotonic()
-                    self._announce()
-                if time.monotonic() > pruned + PRUNE_SECONDS:
-                    pruned = time.monotonic()
-                    self._queue.prune()
+                self._see_to_queue()
                 found = self._claimed(token)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a queue may raise anything
                 if told(error) != problem:
@@ -189,33 +186,36 @@ class Worker:
                 if self._room.wait_for(lambda: stop.is_set() or self._over != over, wait):  # noqa: B023
                     idle = 0  # what has ended may have stood in the way
 
+    def _see_to_queue(self) -> None:
+        """Say what is served, and let old jobs be forgotten, when that is due."""
+        now = time.monotonic()
+        if now > self._announced + self._terms.announce:
+            self._announced = now
+            self._announce()
+        if now > self._pruned + PRUNE_SECONDS:
+            self._pruned = now
+            self._queue.prune()
+
     def _claimed(self, token: str) -> bool:
-        terms = self._terms
+        terms, free = self._terms, self._free()
+        if len(self._busy) >= terms.concurrency or not free:
+            return False
         sent = time.monotonic()
         job = self._queue.claim(
             terms.name,
             token,
-            backends=self._free(),
+            backends=free,
             lease=terms.lease,
             deadline=terms.limit + OVERTIME_SECONDS,
         )
         if job is None:
             return False
         hold = Hold(self._queue, job, token, lease=terms.lease, claimed_at=sent, woken=self._wake)
+        hold.start()
         with self._room:
             self._busy[hold] = job.resource
-        hold.start()
         self._inbox.put(lambda: self._begin(hold))
         return True
-
-    def _wait_for_room(self, stop: threading.Event) -> bool:
-        """Wait until another job may be taken; False if none is to be."""
-        with self._room:
-            while not stop.is_set():
-                if len(self._busy) < self._terms.concurrency and self._free():
-                    return True
-                self._room.wait(1.0)
-        return False
 
     def _free(self) -> dict[str, str]:
         """The backends that nothing here stands in the way of."""
@@ -271,8 +271,8 @@ class Worker:
         if self._attempts.pop(attempt.hold, None) is None:
             return
         with self._room:
+            self._over += 1  # before there is room: who sees that knows why
             self._busy.pop(attempt.hold, None)
-            self._over += 1
             self._room.notify()
         self.unanswered += report.result == "unanswered"
         self._watcher.ended(attempt.job, report)
@@ -286,7 +286,8 @@ class Worker:
         self._take_until(lambda: not self._is_stopping())
         for attempt in self._attempts.values():
             attempt.hold.leave()  # one try each
-            self._see_to(attempt, attempt.release)
+            if attempt.hold.standing != "over":
+                self._see_to(attempt, attempt.release)
         self._take_until(lambda: not self._attempts)
         for attempt in [*self._attempts.values()]:
             self._end(attempt, Report("unanswered"))
@@ -326,6 +327,6 @@ def worker_name() -> str:
 
 def shared_resource(resource: str | None) -> str:
     """The name of a resource that other machines can't mistake for one of theirs."""
-    if resource and any(name in resource for name in LOCAL):
+    if resource and any(name in resource for name in LOOPBACK):
         return f"{resource} at {platform.node() or 'unknown'}"
     return resource or ""

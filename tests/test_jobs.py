@@ -21,6 +21,7 @@ from imagen_core.database import DatabaseError
 from imagen_core.job_claims import claim_query
 from imagen_core.jobs import SqliteQueue
 from imagen_core.ledger import Ledger
+from imagen_core.queueing import backoff, longest_backoff
 from imagen_core.testing import QueueConformance
 from imagen_core.testing.driving import until
 from imagen_core.types import Progress, new_id
@@ -158,6 +159,14 @@ def test_length_that_nothing_can_last_is_refused(queue: SqliteQueue, seconds: fl
         queue.heartbeat(job_id, "t", lease=seconds)
 
     assert queue.complete(job_id, "t", {}) == "ok"
+
+
+def test_backoff_grows_up_to_a_quarter_of_an_hour_however_often_it_was_in_vain() -> None:
+    """Whoever waits for a queue that is out of reach comes to thousands."""
+    longest = [longest_backoff(attempt) for attempt in (1, 2, 3, 5, 6, 7, 10_000)]
+
+    assert longest == [5, 15, 45, 405, 900, 900, 900]
+    assert 450 <= backoff(10_000) <= 900
 
 
 @pytest.mark.parametrize("after", [1e300, float("inf")])

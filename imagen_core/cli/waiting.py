@@ -173,7 +173,8 @@ class Waiting:
         self._telling.failure(failure, about, place=place)
 
     def _interrupted(self) -> Cancelled:
-        left = [job.id for job in self._open]
+        still = set(self._open)
+        left = [job.id for job in self._jobs if job in still]
         number = f"{len(left)} job{' is' if len(left) == 1 else 's are'}"
         ids = " ".join(left[:NAMED]) + " …" * (len(left) > NAMED)
         return Cancelled(

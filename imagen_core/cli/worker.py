@@ -21,7 +21,7 @@ from imagen_core.cli.shared import (
     pass_app,
     store_option,
 )
-from imagen_core.errors import UnavailableError, UsageError
+from imagen_core.errors import ImagenError, UnavailableError, UsageError, told
 from imagen_core.files import check_path, prepare, reason, write_atomically
 from imagen_core.worker import Terms, Watcher, Worker, shared_resource, worker_name
 
@@ -150,18 +150,24 @@ def _run(app: App, worker: Worker, watcher: _Log) -> None:
 def _served(app: App, given: tuple[str, ...]) -> dict[str, str]:
     """What to serve, and on which resource each stands."""
     named = [name.strip() for names in given for name in names.split(",") if name.strip()]
+    if given and not named:
+        raise UsageError("--backends names none", hint="for instance --backends mock,flux")
     served, unfit = {}, {}
     for name in named or app.instances():
-        backend = app.instance(name).backend
+        try:
+            backend = app.instance(name).backend
+        except ImagenError as error:
+            if named:
+                raise
+            unfit[name] = told(error)
+            continue
         if (status := backend.status()).ok:
             served[name] = shared_resource(backend.resource)
         else:
             unfit[name] = status.text
     if unfit and (named or not served):
-        told = "; ".join(f"'{name}' is not ready: {text}" for name, text in unfit.items())
-        raise UsageError(told, hint="'imagen backends' shows how each one does")
-    if given and not named:
-        raise UsageError("--backends names none", hint="for instance --backends mock,flux")
+        what = "; ".join(f"'{name}' is not ready: {text}" for name, text in unfit.items())
+        raise UsageError(what, hint="'imagen backends' shows how each one does")
     return served
 
 
@@ -223,10 +229,9 @@ class _Log(Watcher):
             return
         for note in notes:
             self._console.warn(f"job {job.id}: {note.step}: {note.text}")
-        told = failure.message if failure else " ".join(paths)
+        text = " ".join(failure.message.split() if failure else paths)
         what = "to be tried again" if report.result == "queued" else report.result
-        line = f"{job.id} {what} after {report.seconds:.1f} s{': ' * bool(told)}{told}"
-        self._console.line(" ".join(line.split()))
+        self._console.line(f"{job.id} {what} after {report.seconds:.1f} s{': ' * bool(text)}{text}")
 
     def warned(self, text: str) -> None:
         """A line for people and programs alike, on stderr."""
@@ -260,5 +265,5 @@ class _Log(Watcher):
         try:
             write_atomically(self._path, msgspec.json.encode(about) + b"\n")
         except OSError as error:
-            told = f"cannot write the health file {self._path}: {reason(error)}"
-            raise UsageError(told, hint="choose another --health-file") from error
+            text = f"cannot write the health file {self._path}: {reason(error)}"
+            raise UsageError(text, hint="choose another --health-file") from error

@@ -9,6 +9,7 @@ from imagen_core.jobs import SqliteQueue
 from imagen_core.queueing import NewJob
 from provoking import Case, Listener, Told, write
 from queues import CONFIG, OWNER, end_next, far, script, shared, shared_folder
+from scripted import png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def queued(
         terminal = Listener()
         app = shared(folder, config)
         app.console = terminal
-        words = [job.id if arg == "ID" else arg for arg in args]
+        words = [job.id if arg == "ID" else arg.format(folder=folder) for arg in args]
         return terminal.told(run(words, terminal=terminal, app=app))
 
     return case
@@ -84,6 +85,20 @@ OTHER_CASES = {
     "a job can't set …, which the backend '…' does not list": queued(
         "enqueue", "cat", "--backend", "picky", "-p", "6.text=x"
     ),
+    "a job takes up to 16 input images, got …": queued(
+        *("enqueue", "cat", "--backend", "picky"),
+        *("--image", "{folder}/cat.png") * 17,
+        prepare=write("cat.png", png(4, 3)),
+    ),
+    "--backends names none": queued("worker", "--backends", ","),
+    "'…' is not ready: …": queued(
+        *("worker", "--backends", "picky"), config="backends: {picky: {type: picky, ready: false}}"
+    ),
+    "… is off (…), and whoever queued a job in '…' would not see its picture": queued(
+        "worker", "--no-sidecar"
+    ),
+    "cannot write the health file …: …": queued("worker", "--health-file", "{folder}/none/health"),
+    "the store '…' holds no jobs": queued("jobs", "--store", "usage"),
     "the jobs of '…' belong to somebody, and no owner_user_id is configured": queued(
         "enqueue", "cat", config="{}"
     ),

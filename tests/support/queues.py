@@ -80,6 +80,7 @@ def far(path: str = "/far/away/cat.png", *notes: Note) -> Run:
 class SharedQueue(SqliteQueue):
     """One that does, at each question, what the next line of a file beside it says."""
 
+    publishes = "sidecar"
     _gone = False
 
     def enqueue(self, job: NewJob) -> Enqueued:
@@ -129,9 +130,22 @@ class SharedStore(Store):
         return Status(ok=True)
 
 
+class UsageStore(Store):
+    def __init__(self, context: Context) -> None:
+        del context
+
+    def usage(self, since: str, *, everything: bool) -> Iterator[Any]:
+        del since, everything
+        yield from ()
+
+    def status(self) -> Status:
+        return Status(ok=True)
+
+
 class PickyConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     free: bool = False
+    ready: bool = True
 
 
 class PickyBackend(Backend):
@@ -140,6 +154,7 @@ class PickyBackend(Backend):
     def __init__(self, config: PickyConfig, _: object) -> None:
         self._seed = config.seed
         self._free = config.free
+        self._ready = config.ready
 
     @property
     def about(self) -> About:
@@ -156,13 +171,17 @@ class PickyBackend(Backend):
             ),
         )
 
+    def status(self) -> Status:
+        return Status(ok=self._ready, text="tired")
+
     def generate(self, request: Request) -> Generator[Any, None, None]:
         yield Image(data=png(), mime="image/png", seed=request.seed)
 
 
 @hookimpl
 def imagen_stores() -> list[StoreSpec]:
-    return [StoreSpec(name="shared", create=f"{__name__}:SharedStore")]
+    stores = {"shared": "SharedStore", "usage": "UsageStore"}
+    return [StoreSpec(name=name, create=f"{__name__}:{kind}") for name, kind in stores.items()]
 
 
 @hookimpl

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gated
-from imagen_core import NewJob, Options
 from imagen_core.attempt import Report
 from imagen_core.jobs import SqliteQueue
-from imagen_core.payload import payload
 from imagen_core.testing import isolated_app
 from imagen_core.worker import Terms, Watcher, Worker
 from scripted import join_makings
-from works import lapse, until
+from works import lapse, put, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,6 +63,9 @@ class Unsteady(SqliteQueue):
     def release(self, *args: Any, **given: Any) -> Any:
         return self._do("release", *args, **given)
 
+    def announce(self, *args: Any, **given: Any) -> Any:
+        return self._do("announce", *args, **given)
+
     def image(self, *args: Any, **given: Any) -> Any:
         return self._do("image", *args, **given)
 
@@ -111,10 +112,8 @@ class Shift:
             environment={gated.FOLDER: str(self.gates.folder), **environment},
         )
 
-    def enqueue(self, backend: str = "gated", prompt: str = "a cat", **fields: Any) -> str:
-        given = {name: fields.pop(name) for name in Options.__struct_fields__ if name in fields}
-        asked = payload(Options(prompt=prompt, **given), fields.pop("caller", ""))
-        return self.queue.enqueue(NewJob(backend=backend, payload=asked, **fields)).id
+    def enqueue(self, *args: str, **fields: Any) -> str:
+        return put(self.queue, *args, **fields)
 
     def job(self, job_id: str) -> Job:
         found = self.queue.get(job_id)

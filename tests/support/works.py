@@ -33,6 +33,13 @@ def until(holds: Callable[[], Any]) -> None:
     assert comes_true(lambda: bool(holds()), SECONDS)
 
 
+def put(queue: SqliteQueue, backend: str = "gated", prompt: str = "a cat", **fields: Any) -> str:
+    """A job for a picture; the fields are those of the job, or of its Options."""
+    given = {name: fields.pop(name) for name in Options.__struct_fields__ if name in fields}
+    asked = payload(Options(prompt=prompt, **given), fields.pop("caller", ""))
+    return queue.enqueue(NewJob(backend=backend, payload=asked, **fields)).id
+
+
 def lapse(queue: SqliteQueue) -> None:
     """Let the time of all leases be over, and no heartbeat come between."""
     with queue._change() as (connection, now):
@@ -67,11 +74,8 @@ class Works:
     def configure(self, backends: Mapping[str, Mapping[str, Any]]) -> None:
         (self.folder / "c.yaml").write_text(json.dumps({"backends": backends}))
 
-    def enqueue(self, backend: str = "gated", prompt: str = "a cat", **fields: Any) -> str:
-        """A job for a picture; the fields are those of the job, or of its Options."""
-        given = {name: fields.pop(name) for name in Options.__struct_fields__ if name in fields}
-        asked = payload(Options(prompt=prompt, **given), fields.pop("caller", ""))
-        return self.queue.enqueue(NewJob(backend=backend, payload=asked, **fields)).id
+    def enqueue(self, *args: str, **fields: Any) -> str:
+        return put(self.queue, *args, **fields)
 
     def job(self, job_id: str) -> Job:
         found = self.queue.get(job_id)

@@ -74,6 +74,21 @@ def test_two_workers_share_a_resource(shift: Shift) -> None:
     assert shift.join() == ["succeeded"] * 2
 
 
+def test_worker_that_has_its_hands_full_says_what_it_serves(shift: Shift) -> None:
+    """Else whoever waits for a long job would hear that nobody serves its backend."""
+    shift.gates.shut("running")
+    shift.enqueue()
+    shift.start(announce=0.0)
+    shift.reached("running")
+    seen = shift.queue.calls["announce"]
+
+    until(lambda: shift.queue.calls["announce"] >= seen + 3)
+
+    assert len(running(shift)) == 1
+    shift.gates.open("running")
+    assert shift.join() == ["succeeded"]
+
+
 @pytest.mark.parametrize("point", ["asked", "running"])
 def test_cancelled_job_is_stopped_where_it_runs(shift: Shift, point: str) -> None:
     shift.gates.shut(point)

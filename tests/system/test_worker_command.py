@@ -72,6 +72,18 @@ def test_job_in_a_line_and_its_picture_on_disk(imagen: Any, put: Put, queue: Sql
     assert (done.exit_code, queue.get(job_id).worker) == (0, "atelier")  # type: ignore[union-attr]
 
 
+def test_path_is_told_as_it_is(
+    imagen: Any, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEN_OUTPUT_DIR", str(tmp_path / "my  pictures"))
+    put()
+
+    done = imagen(*DRAIN)
+
+    [path] = (tmp_path / "my  pictures").glob("*.png")
+    assert done.out.endswith(f" s: {path}\n")
+
+
 def test_json_has_an_object_for_each_job(imagen: Any, put: Put, queue: SqliteQueue) -> None:
     good, bad = put(), put(fail="rejected")
 
@@ -125,6 +137,20 @@ def test_it_serves_only_what_it_is_told_to(
 
     assert states(queue) == ["succeeded", "succeeded", "queued"]
     assert [offer.backend for offer in queue.offers()] == ["one", "two"]
+
+
+def test_instance_that_cannot_be_made_here_is_not_served(
+    imagen: Any, put: Put, queue: SqliteQueue, backends: Any
+) -> None:
+    """Machines may share a configuration, and not have the same plugins."""
+    backends(mock={"type": "mock"}, far={"type": "nonesuch"})
+    put()
+
+    done = imagen(*DRAIN, "--name", "atelier")
+
+    assert (done.exit_code, states(queue)) == (0, ["succeeded"])
+    assert done.err.startswith("imagen: worker atelier serves mock from 'local'\n")
+    assert imagen(*DRAIN, "--backends", "mock,far").exit_code == 2
 
 
 @pytest.mark.parametrize("name", ["", " , "])

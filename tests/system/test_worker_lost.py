@@ -61,6 +61,21 @@ def test_lost_job_that_was_accepted_is_left_to_the_other_worker(
     assert (run.id, run.failure) == (job_id, None)
 
 
+def test_nobody_asks_for_a_lost_job_any_more(shift: Shift) -> None:
+    shift.gates.shut("running")
+    job_id = shift.enqueue()
+    worker = shift.start(lease=1.5, most=1)
+    accepted(shift, job_id)
+    [hold] = worker._attempts
+
+    shift.steal(worker)
+
+    until(lambda: not hold._thread.is_alive())
+    assert shift.log.reports == []
+    shift.gates.open("running")
+    assert shift.join() == ["lost"]
+
+
 def test_lost_job_whose_time_is_up_is_not_stopped_for_the_other_worker(shift: Shift) -> None:
     shift.gates.shut("running")
     job_id = shift.enqueue()

@@ -61,6 +61,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a digest with more": (options(images=[f"sha256:{DIGEST}/x"]), "names its input images as"),
     "a URL": (options(images=["http://127.0.0.1/x.png"]), "names its input images as sha256:"),
     "no such image": (options(images=["sha256:" + "0" * 64]), "the queue has no input image"),
+    "many images": (options(images=["sha256:" + "0" * 64] * 17), "up to 16 input images, got 17"),
     "an image of no type": (options(images=[3]), "Expected `str`, got `int`"),
 }
 

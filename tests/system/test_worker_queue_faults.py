@@ -143,16 +143,33 @@ def test_no_job_is_claimed_after_the_signal(shift: Shift) -> None:
 @pytest.mark.parametrize("lasting", [True, False])
 def test_what_is_made_is_completed_when_the_grace_is_over(shift: Shift, lasting: bool) -> None:
     shift.configure({"gated": {"type": "gated", "lasting": lasting}})
-    job_id = shift.enqueue()
+    worker = shift.start(grace=0, drain=False)
 
     def slow(_: int) -> None:
         shift.stop.set()
-        threading.Event().wait(0.7)  # longer than a worker takes to see that it was told
+        until(lambda: [attempt._stopped for attempt in worker._attempts.values()] == ["release"])
 
     shift.queue.before["complete"] = slow
+    job_id = shift.enqueue()
 
-    assert shift.work(grace=0) == ["succeeded"]
+    assert shift.join() == ["succeeded"]
     assert shift.job(job_id).state == "succeeded"
+
+
+@pytest.mark.system
+def test_what_is_being_completed_when_nobody_waits_any_longer_is_told(shift: Shift) -> None:
+    worker = shift.start(grace=0, drain=False)
+
+    def slow(_: int) -> None:
+        shift.stop.set()
+        [hold] = worker._attempts
+        hold._leaving.wait(SECONDS)
+
+    shift.queue.before["complete"] = slow
+    job_id = shift.enqueue()
+
+    assert shift.join() == ["succeeded"]
+    assert (shift.job(job_id).state, worker.unanswered) == ("succeeded", 0)
 
 
 def test_release_that_hangs_does_not_keep_a_worker_that_was_told_to_stop(shift: Shift) -> None:
