@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen_core.app import App
+from imagen_core.cli.health import HealthFile
 from imagen_core.cli.options import UnseenCommand, instances, switched
 from imagen_core.cli.shared import (
     cancelled_by_signals,
@@ -22,7 +22,7 @@ from imagen_core.cli.shared import (
     store_option,
 )
 from imagen_core.errors import UnavailableError, UsageError
-from imagen_core.files import check_path, prepare, reason, write_atomically
+from imagen_core.files import prepare
 from imagen_core.worker import Terms, Watcher, Worker, shared_resource, worker_name
 
 if TYPE_CHECKING:
@@ -185,12 +185,11 @@ class _Log(Watcher):
 
     def __init__(self, app: App, health_file: str) -> None:
         self._console = app.console
-        self._path = Path(health_file) if health_file else None
+        self._health = HealthFile(Path(health_file)) if health_file else None
         self._written = 0.0
         self._jobs: tuple[str, ...] | None = None
         self._done, self._problem = 0, ""
-        if self._path:
-            check_path(self._path)
+        if self._health:
             self._write(())
 
     def begun(self, job: Job) -> None:
@@ -235,7 +234,8 @@ class _Log(Watcher):
     def lives(self, jobs: tuple[Job, ...]) -> None:
         """Write the health file, when it is due or the jobs are others."""
         ids = tuple(job.id for job in jobs)
-        if self._path and (ids != self._jobs or time.monotonic() > self._written + HEALTH_SECONDS):
+        due = ids != self._jobs or time.monotonic() > self._written + HEALTH_SECONDS
+        if self._health and due:
             try:
                 self._write(ids)
             except UsageError as error:
@@ -245,20 +245,11 @@ class _Log(Watcher):
                 self._problem = error.message
 
     def close(self) -> None:
-        """There is nobody any more whose health it could be."""
-        if self._path:
-            self._path.unlink(missing_ok=True)
+        """There is nothing more to tell."""
+        if self._health:
+            self._health.remove()
 
     def _write(self, ids: tuple[str, ...]) -> None:
-        import msgspec
-
-        from imagen_core.files import Moment
-
-        assert self._path
+        assert self._health
         self._written, self._jobs = time.monotonic(), ids
-        about = {"at": Moment.now().utc, "pid": os.getpid(), "jobs": ids, "ended": self._done}
-        try:
-            write_atomically(self._path, msgspec.json.encode(about) + b"\n")
-        except OSError as error:
-            told = f"cannot write the health file {self._path}: {reason(error)}"
-            raise UsageError(told, hint="choose another --health-file") from error
+        self._health.write(ids, self._done)

@@ -75,6 +75,11 @@ CASES = {
     "there is no job '…'": Case(f"jobs show {UNKNOWN}"),
     "'…' is too short for the beginning of an id": Case("jobs show abc"),
     "--watch draws on a terminal": Case("jobs --watch"),
+    "--backends names none": Case("worker --backends ,"),
+    "cannot write the health file …: …": Case("worker --once --health-file {folder}"),
+    "… is there, and is no health file": Case(
+        "worker --once --health-file {folder}/notes.txt", prepare=write("notes.txt", b"precious")
+    ),
 }
 
 OTHER_CASES = {
