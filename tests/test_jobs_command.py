@@ -186,34 +186,6 @@ def test_job_that_runs_says_how_far_it_is(put: Callable[..., str], screen: Scree
     assert [state.strip() for state in states] == ["queued, for later", "running 25%"]
 
 
-# Watching.
-
-
-def test_watching_draws_in_place_until_ctrl_c_which_is_no_error(
-    tmp_path: Path, imagen: Any, screen: Screen
-) -> None:
-    imagen("enqueue", "a cat", "--backend", "mock", app=shared(tmp_path))
-    script(tmp_path, "", "no answer", "interrupt")
-    out = io.StringIO()
-
-    code = run(["jobs", "--watch"], terminal=Terminal(out, screen, {}), app=shared(tmp_path))
-
-    assert (code, out.getvalue()) == (0, "")
-    first, second, third = re.split(r"\r\x1b\[\d+A", screen.getvalue())
-    assert "a cat" in first
-    assert "imagen: no answer" in second
-    assert "a cat" in second
-    assert "no answer" not in third
-
-
-@pytest.mark.parametrize("args", [(), ("--json",)])
-def test_watching_without_a_terminal_is_refused(imagen: Any, args: tuple[str, ...]) -> None:
-    done = imagen("jobs", "--watch", *args)
-
-    assert done.exit_code == 2
-    assert "--watch draws on a terminal" in done.err + done.out
-
-
 # One job.
 
 

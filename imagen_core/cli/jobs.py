@@ -138,12 +138,13 @@ def _watch(app: App, queue: Queue, filters: dict[str, Any]) -> None:
         told = "--watch draws on a terminal"
         raise UsageError(told, hint="leave it out, and call 'imagen jobs' as often as you like")
     pane, stop = Pane(console), threading.Event()
-    filters["limit"] = min(filters["limit"], max(pane.room - 1, 1))
+    limit = filters.pop("limit")
     lines: list[str] = []
     with cancelled_by_signals(stop):
         while not stop.is_set():
             try:
-                found = rows(queue.jobs(**filters), room=console.width)
+                fitting = min(limit, max(pane.room - 1, 1))
+                found = rows(queue.jobs(**filters, limit=fitting), room=console.width)
                 lines = [cut(line, console.width) for line in aligned((HEAD, *found))]
                 pane.show(lines)
             except UnavailableError as error:
