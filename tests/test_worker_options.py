@@ -68,3 +68,18 @@ def test_what_took_the_place_of_the_health_file_is_no_fault_in_the_end(tmp_path:
     file.remove()
 
     assert (tmp_path / "health").is_dir()
+
+
+@pytest.mark.parametrize("option", ["--grace", "--time-limit"])
+def test_seconds_that_are_no_number_are_refused(imagen: Any, option: str) -> None:
+    done = imagen(*DRAIN, option, "nan")
+
+    assert (done.exit_code, done.out) == (2, "")
+    assert f"imagen: error: Invalid value for '{option}': nan is not a number.\n" in done.err
+
+
+def test_seconds_out_of_range_are_refused(imagen: Any) -> None:
+    done = imagen(*DRAIN, "--grace", "inf")
+
+    assert done.exit_code == 2
+    assert "inf is not in the range" in done.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from pathlib import Path
@@ -34,6 +35,19 @@ if TYPE_CHECKING:
 HEALTH_SECONDS = 5.0
 
 
+class Seconds(click.FloatRange):
+    """So many seconds; what is no number is in no range, although it compares as if it were."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, if it is one."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return seconds
+
+
 @click.command("worker", cls=UnseenCommand, help="Make the pictures that wait in a queue.")
 @store_option("Whose jobs: local, or the store of a plugin.")
 @click.option(
@@ -63,7 +77,7 @@ HEALTH_SECONDS = 5.0
     "--grace",
     default=30.0,
     show_default=True,
-    type=click.FloatRange(0, 86_400),
+    type=Seconds(0, 86_400),
     metavar="SECONDS",
     help="When told to stop, finish what is running for so long, then give it back.",
 )
@@ -71,7 +85,7 @@ HEALTH_SECONDS = 5.0
     "--time-limit",
     default=3600.0,
     show_default=True,
-    type=click.FloatRange(1, 7 * 86_400),
+    type=Seconds(1, 7 * 86_400),
     metavar="SECONDS",
     help="How long a job may take.",
 )
