@@ -83,3 +83,40 @@ def test_seconds_out_of_range_are_refused(imagen: Any) -> None:
 
     assert done.exit_code == 2
     assert "inf is not in the range" in done.err
+
+
+def test_name_of_the_worker_is_one_line(imagen: Any) -> None:
+    done = imagen(*DRAIN, "--name", " night\n shift ")
+
+    assert done.exit_code == 0
+    assert done.err == "imagen: worker night shift serves mock from 'local'\n"
+
+
+def test_name_of_blanks_alone_is_none(imagen: Any) -> None:
+    done = imagen(*DRAIN, "--name", "  ")
+
+    assert done.err.startswith("imagen: worker ")
+    assert f"-{os.getpid()} serves" in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("\udcff", "is not valid UTF-8"), ("\x1b[31m", "has a control character")]
+)
+def test_name_that_is_no_text_is_refused(imagen: Any, name: str, told: str) -> None:
+    done = imagen(*DRAIN, "--name", name)
+
+    assert (done.exit_code, done.out) == (2, "")
+    assert f"imagen: error: the name of the worker {told}" in done.err
+
+
+def test_folder_that_cannot_be_made_is_told_without_a_flag_that_is_none(
+    imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("IMAGEN_OUTPUT_DIR", str(tmp_path / "file" / "pictures"))
+
+    done = imagen(*DRAIN)
+
+    assert done.exit_code == 2
+    assert "cannot make the folder" in done.err
+    assert done.err.endswith("  hint: set output.dir\n")

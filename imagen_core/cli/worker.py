@@ -117,10 +117,10 @@ def command(
         _refuse_unpublished(app, name, queue, flags)
         served = _served(app, backends)
         target = app.target()
-        prepare(target)
+        prepare(target, flag="")
         app.warn_of_settings()
         terms = Terms(
-            name=given["name"] or worker_name(),
+            name=_name(given["name"]),
             concurrency=given["concurrency"],
             most=1 if once else max_jobs,
             drain=once or given["drain"],
@@ -142,6 +142,14 @@ def command(
         _run(app, worker, watcher)
     finally:
         queue.close()
+
+
+def _name(given: str) -> str:
+    """What the worker is called: a line, in which no queue finds anything to refuse."""
+    from imagen_core.resolve import check_text
+
+    check_text("name of the worker", given)
+    return " ".join(given.split()) or worker_name()
 
 
 def _run(app: App, worker: Worker, watcher: _Log) -> None:
