@@ -108,11 +108,15 @@ def test_list_is_what_was_asked_for(
     assert [job["id"] for job in done.json()] == [three[place] for place in found]
 
 
-def test_empty_queue_is_told(imagen: Any) -> None:
-    done = imagen("jobs")
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [((), "no job"), (("--limit", "3"), "no job"), (("--state", "failed"), "no such job")],
+)
+def test_empty_list_is_told(imagen: Any, args: tuple[str, ...], told: str) -> None:
+    done = imagen("jobs", *args)
 
     assert (done.exit_code, len(done.out.splitlines())) == (0, 1)
-    assert done.err == "imagen: there is no such job in the queue 'local'\n"
+    assert done.err == f"imagen: there is {told} in the queue 'local'\n"
 
 
 def test_list_on_a_terminal_is_short_and_fits(put: Callable[..., str], screen: Screen) -> None:

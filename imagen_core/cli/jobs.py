@@ -116,7 +116,10 @@ def list_jobs(app: App, *, store: str, watch: bool, before: str, **filters: Any)
         room = _room(app)
         app.console.table(HEAD, rows(jobs, room=room))
         if not jobs:
-            app.console.info(f"there is no such job in the queue '{name}'")
+            any_owner = filters["owner"] is None
+            any_job = any_owner and not (before or filters["states"] or filters["backend"])
+            such = "" if any_job else "such "
+            app.console.info(f"there is no {such}job in the queue '{name}'")
         elif room and len(jobs) == filters["limit"]:
             app.console.info(f"there may be more: --before {jobs[-1].id} shows older ones")
 
