@@ -248,8 +248,9 @@ class Attempt:
         if failure.code == Cancelled.code and self._stopped == "release":
             return self._released()._replace(run=run)
         if failure.code == Cancelled.code and self._stopped == "deadline":
-            told, retry = "it was not finished when the time for the job was up", True
-            failure = Failure(code=DEADLINE, message=told, retryable=True)
+            told, retry = "the job was not finished when its time was up", True
+            hint = "'imagen worker --time-limit' gives jobs more"
+            failure = Failure(code=DEADLINE, message=told, hint=hint, retryable=True)
         return self._given_up(failure, run, retry=retry)
 
     def _given_up(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from imagen_core.cli import run
 from imagen_core.jobs import SqliteQueue
 from imagen_core.queueing import NewJob
+from imagen_core.types import new_id
 from provoking import Case, Listener, Told, write
 from queues import CONFIG, OWNER, end_next, far, script, shared, shared_folder
 
@@ -59,6 +63,26 @@ def two_that_begin_alike(folder: Path) -> None:
     queue.close()
 
 
+def lost(folder: Path, *, limit: float) -> None:
+    """Each attempt is that of a worker which is not heard of any more."""
+    with contextlib.closing(SqliteQueue(shared_folder(folder), backoff=lambda _: 0.0)) as queue:
+        for _ in range(3):
+            assert queue.claim("w", new_id(), backends={"mock": ""}, lease=0.01, deadline=limit)
+            time.sleep(0.02)
+            queue.rescue()
+
+
+def out_of_time(folder: Path) -> Told:
+    """A worker stops what takes too long, and somebody waits for it."""
+    asked = {"options": {"prompt": "cat", "size": "8x8", "params": {"delay_ms": 9000}}}
+    with contextlib.closing(SqliteQueue(shared_folder(folder))) as queue:
+        queue.enqueue(NewJob(backend="mock", payload=asked, key="k", owner=OWNER, max_attempts=1))
+    app, terminal = shared(folder), Listener()
+    app.console = terminal
+    run(["worker", "--drain", "--time-limit", "1"], terminal=terminal, app=app)
+    return terminal.told(run(CAT, terminal=terminal, app=app))
+
+
 CASES = {
     "a prompt and --file are two things": Case("enqueue cat --file x.txt"),
     "--format, --repeat and --expand are for the rows of a --file": Case(
@@ -95,6 +119,11 @@ OTHER_CASES = {
     "'…' begins the ids of … jobs: …": queued("jobs", "show", "1234", prepare=two_that_begin_alike),
     "the job … can't be cancelled: it has …": queued("jobs", "cancel", "ID", result={}),
     "the job … can't be retried: it has succeeded": queued("jobs", "retry", "ID", result={}),
+    "the job was not finished when its time was up": out_of_time,
+    "the worker … was not heard of in time": queued(*CAT, prepare=partial(lost, limit=60)),
+    "the worker … had not finished when the time for the job was up": queued(
+        *CAT, prepare=partial(lost, limit=0.01)
+    ),
     "the job … is gone from the queue": queued(*CAT, prepare=saying("forget")),
     "the result of the job … can't be read: …": queued(*CAT, result={}),
     "the job … was cancelled": queued(*CAT, cancelled=True),
