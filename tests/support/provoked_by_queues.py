@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagen_core.cli import run
 from imagen_core.jobs import SqliteQueue
@@ -72,11 +72,20 @@ def lost(folder: Path, *, limit: float) -> None:
             queue.rescue()
 
 
-def out_of_time(folder: Path) -> Told:
-    """A worker stops what takes too long, and somebody waits for it."""
-    asked = {"options": {"prompt": "cat", "size": "8x8", "params": {"delay_ms": 9000}}}
+def worked(folder: Path, version: int = 1, on: str = "mock", **options: Any) -> Told:
+    """A worker takes a job that carries this, and somebody waits for it."""
+    asked: dict[str, Any] = {"options": {"prompt": "cat", "size": "8x8", **options}}
     with contextlib.closing(SqliteQueue(shared_folder(folder))) as queue:
-        queue.enqueue(NewJob(backend="mock", payload=asked, key="k", owner=OWNER, max_attempts=1))
+        queue.enqueue(
+            NewJob(
+                backend=on,
+                payload=asked,
+                payload_version=version,
+                key="k",
+                owner=OWNER,
+                max_attempts=1,
+            )
+        )
     app, terminal = shared(folder), Listener()
     app.console = terminal
     run(["worker", "--drain", "--time-limit", "1"], terminal=terminal, app=app)
@@ -106,7 +115,7 @@ CASES = {
     ),
 }
 
-OTHER_CASES = {
+OTHER_CASES: dict[str, Callable[[Path], Told]] = {
     "a job can't set …, which names a file at the backend '…'": queued(
         "enqueue", "cat", "--backend", "picky", "-p", "mask=x"
     ),
@@ -119,7 +128,17 @@ OTHER_CASES = {
     "'…' begins the ids of … jobs: …": queued("jobs", "show", "1234", prepare=two_that_begin_alike),
     "the job … can't be cancelled: it has …": queued("jobs", "cancel", "ID", result={}),
     "the job … can't be retried: it has succeeded": queued("jobs", "retry", "ID", result={}),
-    "the job was not finished when its time was up": out_of_time,
+    "the job was not finished when its time was up": partial(worked, params={"delay_ms": 9000}),
+    "its payload makes no sense: …": partial(worked, prompt=5),
+    "its payload has version …, and this imagen reads …": partial(worked, version=9),
+    "its payload names the backend '…'; it is '…'": partial(worked, backend="other"),
+    "a job is one picture: enqueue several instead of a count": partial(worked, count=2),
+    "a job names its input images as … and 64 hexadecimal digits, not '…'": partial(
+        worked, on="picky", images=["/etc/passwd"]
+    ),
+    "the queue has no input image … for this owner": partial(
+        worked, on="picky", images=[f"sha256:{'0' * 64}"]
+    ),
     "the worker … was not heard of in time": queued(*CAT, prepare=partial(lost, limit=60)),
     "the worker … had not finished when the time for the job was up": queued(
         *CAT, prepare=partial(lost, limit=0.01)
