@@ -23,7 +23,7 @@ from imagen_core.errors import (
 )
 from imagen_core.files import prepare
 from imagen_core.ledger import encoded
-from imagen_core.queueing import DEADLINE
+from imagen_core.queueing import DEADLINE, legible
 from imagen_core.stock import OVER, Stock
 from imagen_core.types import Accepted, Failure, Note, Progress, Request, Run
 
@@ -248,8 +248,9 @@ class Attempt:
         if failure.code == Cancelled.code and self._stopped == "release":
             return self._released()._replace(run=run)
         if failure.code == Cancelled.code and self._stopped == "deadline":
-            told, retry = "it was not finished when the time for the job was up", True
-            failure = Failure(code=DEADLINE, message=told, retryable=True)
+            told, retry = "the job was not finished when its time was up", True
+            hint = "'imagen worker --time-limit' gives jobs more"
+            failure = Failure(code=DEADLINE, message=told, hint=hint, retryable=True)
         return self._given_up(failure, run, retry=retry)
 
     def _given_up(
@@ -275,6 +276,12 @@ def _of_worker(error: BaseException) -> Failure:
 
 
 def _result(run: Run) -> dict[str, Any]:
-    """A Run as the result of its job."""
-    found: dict[str, Any] = msgspec.json.decode(encoded(run))
+    """A Run as the result of its job; it is made, so what nobody can write down is left out."""
+    try:
+        found: dict[str, Any] = msgspec.json.decode(encoded(run))
+    except ImagenError:
+        outputs = tuple(legible(replace(output, metadata={})) for output in run.outputs)
+        request = replace(run.request, params={})
+        bare = replace(run, request=request, outputs=outputs, notes=tuple(map(legible, run.notes)))
+        return _result(bare) if bare != run else {"id": run.id}
     return found

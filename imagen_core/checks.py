@@ -225,7 +225,7 @@ def _texts(value: object, path: KeyPath) -> Iterable[tuple[KeyPath, str]]:
 VARIABLES = {
     **{knob.env: knob.help for knob in KNOBS.values()},
     "IMAGEN_CONFIG": "the configuration file",
-    "IMAGEN_DATA_DIR": "the folder of the ledger and of rescued pictures",
+    "IMAGEN_DATA_DIR": "the folder of the ledger, the queue and rescued pictures",
     "IMAGEN_CACHE_DIR": "the folder of the plugin index",
     "IMAGEN_LOAD_PLUGINS": "the only plugins to load, by name or distribution; empty: none",
     "IMAGEN_DISABLE_PLUGINS": "plugins not to load, by name or distribution",

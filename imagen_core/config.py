@@ -96,7 +96,7 @@ KNOBS = {
             key="store",
             env="IMAGEN_STORE",
             default="auto",
-            help="who answers for usage: auto, local or the name of a store",
+            help="who answers for usage, and has the queue: auto, local or the name of a store",
         ),
         Knob(
             key="output.dir",

@@ -178,9 +178,10 @@ def sidecar_path(path: Path) -> Path:
 def prepare(target: Target, flag: str = "--output") -> None:
     """Make the folder, and refuse one that can't be written to before anything is spent.
 
-    `flag`: the one that chooses another.
+    `flag`: the one that chooses another; empty: there is none.
     """
-    folder, hint = target.folder, f"choose another with {flag}, or set output.dir"
+    folder = target.folder
+    hint = f"choose another with {flag}, or set output.dir" if flag else "set output.dir"
     try:
         if target.path and target.path.is_dir():
             raise UsageError(f"{target.path} is a folder", hint=f"--output {target.path}/")

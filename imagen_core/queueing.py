@@ -12,14 +12,14 @@ from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from imagen_core.errors import UsageError
-from imagen_core.types import Failure, Progress, Status, new_id
+from imagen_core.types import Failure, Note, Output, Progress, Status, new_id
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Beat = Literal["ok", "cancel", "lost"]
 """`cancel`: somebody wants it stopped. `lost`: it is another worker's by now, or its time is up."""
 Completion = Literal["ok", "already", "lost", "gone"]
 Ending = Literal["queued", "failed", "cancelled", "lost"]
-Said = TypeVar("Said", Failure, Progress)
+Said = TypeVar("Said", Failure, Note, Output, Progress)
 
 DAY = 86_400.0
 KEPT_ERRORS = 20

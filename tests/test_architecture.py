@@ -208,7 +208,15 @@ def test_known_agrees_with_the_core() -> None:
 
     core = {name for name, what in known.COMMANDS.items() if what.distribution == known.CORE}
     inner = {"__init__", "shared", "telling", "options", "plan"}
-    inner |= {"compare_plan", "compare_run", "batch_run", "rowing", "waiting", "jobs_shown"}
+    inner |= {
+        "compare_plan",
+        "compare_run",
+        "batch_run",
+        "rowing",
+        "waiting",
+        "jobs_shown",
+        "health",
+    }
     files = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - inner
     assert core == files
     assert {spec.name for spec in builtin.imagen_commands()} == core

@@ -129,6 +129,13 @@ def test_standard_input_without_a_prompt_is_an_error(imagen: Any, text: Any) -> 
     assert "standard input" in done.err
 
 
+@pytest.mark.parametrize("command", ["generate", "enqueue"])
+def test_example_of_a_prompt_is_one_of_the_same_command(imagen: Any, command: str) -> None:
+    done = imagen(command, "-", input="")
+
+    assert done.err.endswith(f'  hint: imagen {command} "a cat"\n')
+
+
 def test_control_characters_of_a_message_never_reach_the_terminal(imagen: Any) -> None:
     done = imagen("generate", "a cat", "--backend", "\x1b[2Jmock")
 

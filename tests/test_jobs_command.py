@@ -108,11 +108,15 @@ def test_list_is_what_was_asked_for(
     assert [job["id"] for job in done.json()] == [three[place] for place in found]
 
 
-def test_empty_queue_is_told(imagen: Any) -> None:
-    done = imagen("jobs")
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [((), "no job"), (("--limit", "3"), "no job"), (("--state", "failed"), "no such job")],
+)
+def test_empty_list_is_told(imagen: Any, args: tuple[str, ...], told: str) -> None:
+    done = imagen("jobs", *args)
 
     assert (done.exit_code, len(done.out.splitlines())) == (0, 1)
-    assert done.err == "imagen: there is no such job in the queue 'local'\n"
+    assert done.err == f"imagen: there is {told} in the queue 'local'\n"
 
 
 def test_list_on_a_terminal_is_short_and_fits(put: Callable[..., str], screen: Screen) -> None:
@@ -184,34 +188,6 @@ def test_job_that_runs_says_how_far_it_is(put: Callable[..., str], screen: Scree
         line.split("mock")[0].split(maxsplit=1)[1] for line in screen.getvalue().split("\n")[1:3]
     ]
     assert [state.strip() for state in states] == ["queued, for later", "running 25%"]
-
-
-# Watching.
-
-
-def test_watching_draws_in_place_until_ctrl_c_which_is_no_error(
-    tmp_path: Path, imagen: Any, screen: Screen
-) -> None:
-    imagen("enqueue", "a cat", "--backend", "mock", app=shared(tmp_path))
-    script(tmp_path, "", "no answer", "interrupt")
-    out = io.StringIO()
-
-    code = run(["jobs", "--watch"], terminal=Terminal(out, screen, {}), app=shared(tmp_path))
-
-    assert (code, out.getvalue()) == (0, "")
-    first, second, third = re.split(r"\r\x1b\[\d+A", screen.getvalue())
-    assert "a cat" in first
-    assert "imagen: no answer" in second
-    assert "a cat" in second
-    assert "no answer" not in third
-
-
-@pytest.mark.parametrize("args", [(), ("--json",)])
-def test_watching_without_a_terminal_is_refused(imagen: Any, args: tuple[str, ...]) -> None:
-    done = imagen("jobs", "--watch", *args)
-
-    assert done.exit_code == 2
-    assert "--watch draws on a terminal" in done.err + done.out
 
 
 # One job.

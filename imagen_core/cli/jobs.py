@@ -116,7 +116,10 @@ def list_jobs(app: App, *, store: str, watch: bool, before: str, **filters: Any)
         room = _room(app)
         app.console.table(HEAD, rows(jobs, room=room))
         if not jobs:
-            app.console.info(f"there is no such job in the queue '{name}'")
+            any_owner = filters["owner"] is None
+            any_job = any_owner and not (before or filters["states"] or filters["backend"])
+            such = "" if any_job else "such "
+            app.console.info(f"there is no {such}job in the queue '{name}'")
         elif room and len(jobs) == filters["limit"]:
             app.console.info(f"there may be more: --before {jobs[-1].id} shows older ones")
 
@@ -138,12 +141,13 @@ def _watch(app: App, queue: Queue, filters: dict[str, Any]) -> None:
         told = "--watch draws on a terminal"
         raise UsageError(told, hint="leave it out, and call 'imagen jobs' as often as you like")
     pane, stop = Pane(console), threading.Event()
-    filters["limit"] = min(filters["limit"], max(pane.room - 1, 1))
+    limit = filters.pop("limit")
     lines: list[str] = []
     with cancelled_by_signals(stop):
         while not stop.is_set():
             try:
-                found = rows(queue.jobs(**filters), room=console.width)
+                fitting = min(limit, max(pane.room - 1, 1))
+                found = rows(queue.jobs(**filters, limit=fitting), room=console.width)
                 lines = [cut(line, console.width) for line in aligned((HEAD, *found))]
                 pane.show(lines)
             except UnavailableError as error:

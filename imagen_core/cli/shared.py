@@ -219,15 +219,16 @@ def read_prompt(prompt: str) -> str:
 def _read_stdin() -> str:
     from imagen_core.errors import UsageError
 
+    hint = f'{click.get_current_context().command_path} "a cat"'
     if sys.stdin is None:
-        raise UsageError("standard input is closed", hint='imagen generate "a cat"')
+        raise UsageError("standard input is closed", hint=hint)
     try:
         text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"standard input is not UTF-8 (byte {error.start})") from error
     text = text.replace("\r\n", "\n").rstrip("\n")
     if not text.strip():
-        raise UsageError("standard input has no prompt", hint='imagen generate "a cat"')
+        raise UsageError("standard input has no prompt", hint=hint)
     return text
 
 

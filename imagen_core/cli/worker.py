@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import math
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen_core.app import App
+from imagen_core.cli.health import HealthFile
 from imagen_core.cli.options import UnseenCommand, instances, switched
 from imagen_core.cli.shared import (
     cancelled_by_signals,
@@ -22,16 +24,29 @@ from imagen_core.cli.shared import (
     store_option,
 )
 from imagen_core.errors import ImagenError, UnavailableError, UsageError, told
-from imagen_core.files import check_path, prepare, reason, write_atomically
+from imagen_core.files import prepare
 from imagen_core.worker import Terms, Watcher, Worker, shared_resource, worker_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from imagen_core.attempt import Report
     from imagen_core.queueing import Job, Queue
 
 HEALTH_SECONDS = 5.0
+
+
+class Seconds(click.FloatRange):
+    """So many seconds; what is no number is in no range, although it compares as if it were."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, if it is one."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return seconds
 
 
 @click.command("worker", cls=UnseenCommand, help="Make the pictures that wait in a queue.")
@@ -63,7 +78,7 @@ HEALTH_SECONDS = 5.0
     "--grace",
     default=30.0,
     show_default=True,
-    type=click.FloatRange(0, 86_400),
+    type=Seconds(0, 86_400),
     metavar="SECONDS",
     help="When told to stop, finish what is running for so long, then give it back.",
 )
@@ -71,7 +86,7 @@ HEALTH_SECONDS = 5.0
     "--time-limit",
     default=3600.0,
     show_default=True,
-    type=click.FloatRange(1, 7 * 86_400),
+    type=Seconds(1, 7 * 86_400),
     metavar="SECONDS",
     help="How long a job may take.",
 )
@@ -98,15 +113,20 @@ def command(
 ) -> None:
     """Claim jobs, make their pictures, say so in the queue."""
     flags = switched(given)
-    name, queue = app.queue(store)
-    try:
+    stop, hurry = threading.Event(), threading.Event()
+    with (
+        cancelled_by_signals(hurry, app.console.info, drain=stop) as signals,
+        contextlib.ExitStack() as stack,
+    ):
+        name, queue = app.queue(store)
+        stack.callback(queue.close)
         _refuse_unpublished(app, name, queue, flags)
         served = _served(app, backends)
         target = app.target()
-        prepare(target)
+        prepare(target, flag="")
         app.warn_of_settings()
         terms = Terms(
-            name=given["name"] or worker_name(),
+            name=_name(given["name"]),
             concurrency=given["concurrency"],
             most=1 if once else max_jobs,
             drain=once or given["drain"],
@@ -114,6 +134,7 @@ def command(
             limit=given["time_limit"],
         )
         watcher = _Log(app, health_file)
+        stack.callback(watcher.close)
         worker = Worker(
             app,
             queue,
@@ -125,19 +146,21 @@ def command(
             watcher=watcher,
         )
         app.console.info(f"worker {terms.name} serves {', '.join(served)} from '{name}'")
-        _run(app, worker, watcher)
-    finally:
-        queue.close()
+        worker.run(stop, hurry)
+    _end(worker, signals if hurry.is_set() else ())
 
 
-def _run(app: App, worker: Worker, watcher: _Log) -> None:
-    stop, hurry = threading.Event(), threading.Event()
-    try:
-        with cancelled_by_signals(hurry, app.console.info, drain=stop) as signals:
-            worker.run(stop, hurry)
-    finally:
-        watcher.close()
-    if hurry.is_set():
+def _name(given: str) -> str:
+    """What the worker is called: a line, in which no queue finds anything to refuse."""
+    from imagen_core.resolve import check_text
+
+    check_text("name of the worker", given)
+    return " ".join(given.split()) or worker_name()
+
+
+def _end(worker: Worker, signals: Sequence[int]) -> None:
+    """End with the exit code that a supervisor should see; `signals`: those that hurried it."""
+    if signals:
         raise click.exceptions.Exit(128 + signals[-1])
     if worker.unanswered:
         jobs = f"{worker.unanswered} job{'s' * (worker.unanswered != 1)}"
@@ -191,12 +214,11 @@ class _Log(Watcher):
 
     def __init__(self, app: App, health_file: str) -> None:
         self._console = app.console
-        self._path = Path(health_file) if health_file else None
+        self._health = HealthFile(Path(health_file)) if health_file else None
         self._written = 0.0
         self._jobs: tuple[str, ...] | None = None
         self._done, self._problem = 0, ""
-        if self._path:
-            check_path(self._path)
+        if self._health:
             self._write(())
 
     def begun(self, job: Job) -> None:
@@ -240,7 +262,8 @@ class _Log(Watcher):
     def lives(self, jobs: tuple[Job, ...]) -> None:
         """Write the health file, when it is due or the jobs are others."""
         ids = tuple(job.id for job in jobs)
-        if self._path and (ids != self._jobs or time.monotonic() > self._written + HEALTH_SECONDS):
+        due = ids != self._jobs or time.monotonic() > self._written + HEALTH_SECONDS
+        if self._health and due:
             try:
                 self._write(ids)
             except UsageError as error:
@@ -250,20 +273,11 @@ class _Log(Watcher):
                 self._problem = error.message
 
     def close(self) -> None:
-        """There is nobody any more whose health it could be."""
-        if self._path:
-            self._path.unlink(missing_ok=True)
+        """There is nothing more to tell."""
+        if self._health:
+            self._health.remove()
 
     def _write(self, ids: tuple[str, ...]) -> None:
-        import msgspec
-
-        from imagen_core.files import Moment
-
-        assert self._path
+        assert self._health
         self._written, self._jobs = time.monotonic(), ids
-        about = {"at": Moment.now().utc, "pid": os.getpid(), "jobs": ids, "ended": self._done}
-        try:
-            write_atomically(self._path, msgspec.json.encode(about) + b"\n")
-        except OSError as error:
-            text = f"cannot write the health file {self._path}: {reason(error)}"
-            raise UsageError(text, hint="choose another --health-file") from error
+        self._health.write(ids, self._done)

@@ -45,6 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     card: str = ""
     lasting: bool = False
     accepts: bool = True
+    odd: bool = False
     size: str = "24x16"
 
 
@@ -96,6 +97,7 @@ class Gated(Backend):
         self.gates = Gates(Path(context.environment[FOLDER]))
         self.resource = config.card or None
         self.lasting = config.lasting
+        self.gates.pass_by("made", "backend")
 
     @property
     def about(self) -> About:
@@ -124,7 +126,9 @@ class Gated(Backend):
                 yield Accepted(remote_id=request.resume or f"r-{request.id}")
             for _ in self.gates.at("running", request.id):
                 yield Progress(fraction=0.5)
-            yield Image(data=picture(request), mime="image/png", seed=request.seed)
+            about = {"said": "\udcff"} if self._config.odd else {}
+            data = picture(request)
+            yield Image(data=data, mime="image/png", seed=request.seed, metadata=about)
         except GeneratorExit:
             self.gates.pass_by("stopped", request.id)
             raise

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from imagen_core.cli import run
 from imagen_core.jobs import SqliteQueue
 from imagen_core.queueing import NewJob
+from imagen_core.types import new_id
 from provoking import Case, Listener, Told, write
 from queues import CONFIG, OWNER, end_next, far, script, shared, shared_folder
 from scripted import png
@@ -60,6 +64,35 @@ def two_that_begin_alike(folder: Path) -> None:
     queue.close()
 
 
+def lost(folder: Path, *, limit: float) -> None:
+    """Each attempt is that of a worker which is not heard of any more."""
+    with contextlib.closing(SqliteQueue(shared_folder(folder), backoff=lambda _: 0.0)) as queue:
+        for _ in range(3):
+            assert queue.claim("w", new_id(), backends={"mock": ""}, lease=0.01, deadline=limit)
+            time.sleep(0.02)
+            queue.rescue()
+
+
+def worked(folder: Path, version: int = 1, on: str = "mock", **options: Any) -> Told:
+    """A worker takes a job that carries this, and somebody waits for it."""
+    asked: dict[str, Any] = {"options": {"prompt": "cat", "size": "8x8", **options}}
+    with contextlib.closing(SqliteQueue(shared_folder(folder))) as queue:
+        queue.enqueue(
+            NewJob(
+                backend=on,
+                payload=asked,
+                payload_version=version,
+                key="k",
+                owner=OWNER,
+                max_attempts=1,
+            )
+        )
+    app, terminal = shared(folder), Listener()
+    app.console = terminal
+    run(["worker", "--drain", "--time-limit", "1"], terminal=terminal, app=app)
+    return terminal.told(run(CAT, terminal=terminal, app=app))
+
+
 CASES = {
     "a prompt and --file are two things": Case("enqueue cat --file x.txt"),
     "--format, --repeat and --expand are for the rows of a --file": Case(
@@ -76,9 +109,12 @@ CASES = {
     "there is no job '…'": Case(f"jobs show {UNKNOWN}"),
     "'…' is too short for the beginning of an id": Case("jobs show abc"),
     "--watch draws on a terminal": Case("jobs --watch"),
+    "… is there, and is no health file": Case(
+        "worker --once --health-file {folder}/notes.txt", prepare=write("notes.txt", b"precious")
+    ),
 }
 
-OTHER_CASES = {
+OTHER_CASES: dict[str, Callable[[Path], Told]] = {
     "a job can't set …, which names a file at the backend '…'": queued(
         "enqueue", "cat", "--backend", "picky", "-p", "mask=x"
     ),
@@ -105,6 +141,21 @@ OTHER_CASES = {
     "'…' begins the ids of … jobs: …": queued("jobs", "show", "1234", prepare=two_that_begin_alike),
     "the job … can't be cancelled: it has …": queued("jobs", "cancel", "ID", result={}),
     "the job … can't be retried: it has succeeded": queued("jobs", "retry", "ID", result={}),
+    "the job was not finished when its time was up": partial(worked, params={"delay_ms": 9000}),
+    "its payload makes no sense: …": partial(worked, prompt=5),
+    "its payload has version …, and this imagen reads …": partial(worked, version=9),
+    "its payload names the backend '…'; it is '…'": partial(worked, backend="other"),
+    "a job is one picture: enqueue several instead of a count": partial(worked, count=2),
+    "a job names its input images as … and 64 hexadecimal digits, not '…'": partial(
+        worked, on="picky", images=["/etc/passwd"]
+    ),
+    "the queue has no input image … for this owner": partial(
+        worked, on="picky", images=[f"sha256:{'0' * 64}"]
+    ),
+    "the worker … was not heard of in time": queued(*CAT, prepare=partial(lost, limit=60)),
+    "the worker … had not finished when the time for the job was up": queued(
+        *CAT, prepare=partial(lost, limit=0.01)
+    ),
     "the job … is gone from the queue": queued(*CAT, prepare=saying("forget")),
     "the result of the job … can't be read: …": queued(*CAT, result={}),
     "the job … was cancelled": queued(*CAT, cancelled=True),

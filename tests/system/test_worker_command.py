@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -270,3 +272,27 @@ def test_health_file_that_can_be_written_no_more_costs_no_job(works: Works) -> N
     assert process.returncode == 0
     assert [works.job(job_id).state for job_id in job_ids] == ["succeeded"] * 2
     assert err.count("cannot write the health file") == 1
+
+
+def test_what_nobody_can_write_down_of_a_picture_costs_no_picture(works: Works) -> None:
+    works.configure({"gated": {"type": "gated", "odd": True}})
+    job_id = works.enqueue()
+
+    [told] = works.once()
+
+    job = works.job(job_id)
+    assert (told["state"], job.state, job.attempt) == ("succeeded", "succeeded", 1)
+    [kept] = (job.result or {})["outputs"]
+    assert kept["sha256"] == sha256(Path(told["paths"][0]).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_while_it_begins_ends_it_well(works: Works, number: int) -> None:
+    works.gates.shut("made")
+    process = works.start()
+    works.reached("made")
+    process.send_signal(number)
+    works.gates.open("made")
+
+    process.communicate(timeout=30)
+    assert process.returncode == 0
