@@ -69,7 +69,7 @@ alter table imagen.turns enable row level security;
 
 -- Functions in SQL that are not inlined are planned anew at each call; those in PL/pgSQL once a session.
 create or replace function imagen.moment() returns timestamptz
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     return clock_timestamp();
 end
@@ -77,14 +77,14 @@ $$;
 comment on function imagen.moment() is 'The time by which the queue goes: of the call, not of the transaction, which may have waited';
 
 create or replace function imagen.iso(moment timestamptz) returns text
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     return to_char(iso.moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"+00:00"');
 end
 $$;
 
 create or replace function imagen.as_job(job imagen.jobs) returns jsonb
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     return jsonb_build_object(
         'id', job.id,
@@ -127,7 +127,7 @@ create or replace function imagen.enqueue(
     delay double precision default 0,
     max_attempts integer default 3
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     at timestamptz := imagen.moment();
@@ -162,7 +162,7 @@ $$;
 comment on function imagen.enqueue is 'Puts a job there, unless there is one of this id, or of this owner and key; null: the id is that of another owner''s';
 
 create or replace function imagen.cancel(job uuid) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     known imagen.jobs;
 begin
@@ -181,7 +181,7 @@ $$;
 comment on function imagen.cancel(uuid) is 'Cancels a job that waits, and asks for that if it runs: cancelled, requested, what it is, or gone';
 
 create or replace function imagen.retry(job uuid) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     told text;
 begin
@@ -195,7 +195,7 @@ $$;
 comment on function imagen.retry(uuid) is 'Queues a job that failed or was cancelled, with all its attempts anew: what it is now, or gone';
 
 create or replace function imagen.get_job(job uuid) returns jsonb
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select imagen.as_job(j) from imagen.jobs j where j.id = get_job.job
 $$;
 
@@ -206,7 +206,7 @@ create or replace function imagen.list_jobs(
     before uuid default null,
     at_most integer default 50
 ) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
     return (
@@ -224,7 +224,7 @@ $$;
 comment on function imagen.list_jobs is 'Jobs, the latest first, older than that of the id "before"; nobody''s are whose all zeros';
 
 create or replace function imagen.stats() returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     at timestamptz := imagen.moment();
 begin
@@ -248,7 +248,7 @@ $$;
 comment on function imagen.stats() is 'How many jobs there are, by backend';
 
 create or replace function imagen.list_backends() returns jsonb
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select coalesce(jsonb_agg(jsonb_build_object(
         'backend', b.backend, 'resource', b.resource, 'max_running', b.max_running, 'about', b.about,
         'worker', b.worker, 'seen_at', imagen.iso(b.seen_at)

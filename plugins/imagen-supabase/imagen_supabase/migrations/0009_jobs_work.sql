@@ -1,7 +1,7 @@
 -- What workers do with the queue of jobs.
 
 create or replace function imagen.backoff(attempt integer) returns interval
-language sql volatile set search_path = '' as $$
+language sql volatile set search_path = pg_catalog, pg_temp as $$
     select make_interval(secs => (0.5 + 0.5 * random()) * least(900, 5 * power(3, backoff.attempt - 1)))
 $$;
 comment on function imagen.backoff(integer) is 'How long to wait after that attempt: longer each time, and not all at once';
@@ -9,7 +9,7 @@ comment on function imagen.backoff(integer) is 'How long to wait after that atte
 create or replace function imagen.end_attempt(
     job imagen.jobs, failure jsonb, retry boolean, after double precision default null, crashed integer default 0
 ) returns text
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     at timestamptz := imagen.moment();
     error jsonb := jsonb_build_object(
@@ -41,7 +41,7 @@ $$;
 comment on function imagen.end_attempt is 'Writes down why an attempt failed, and what the job is now; 20 errors are kept';
 
 create or replace function imagen.rescue(at_most integer default 20) returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     at timestamptz := imagen.moment();
     job imagen.jobs;
@@ -73,7 +73,7 @@ $$;
 comment on function imagen.rescue(integer) is 'Takes jobs from workers that were not heard of in time; how many';
 
 create or replace function imagen.next_job(backends text[]) returns bigint
-language plpgsql set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 -- However little the planner knows of the table, it is to read the index in its order, and not to sort the backlog.
 set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
@@ -111,7 +111,8 @@ $$;
 comment on function imagen.next_job(text[]) is 'The job that one of these backends should do now: the lowest priority, then the owner with the fewest running, then the one who was served longest ago';
 
 create or replace function imagen.free_backends(backends jsonb) returns text[]
-language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql stable
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 begin
     return (
         select coalesce(array_agg(one.key), '{}') from jsonb_each_text(free_backends.backends) as one
@@ -126,7 +127,7 @@ comment on function imagen.free_backends(jsonb) is 'Those whose resource has roo
 create or replace function imagen.claim(
     worker text, token uuid, backends jsonb, lease double precision, deadline double precision
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     at timestamptz;
@@ -171,7 +172,7 @@ comment on function imagen.claim is 'Takes the next job that one of these backen
 create or replace function imagen.heartbeat(
     job uuid, token uuid, lease double precision, progress jsonb default null, checkpoint jsonb default null
 ) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     at timestamptz := imagen.moment();
@@ -189,7 +190,7 @@ $$;
 comment on function imagen.heartbeat is 'Holds a job for longer, and writes down what is given: ok, cancel or lost';
 
 create or replace function imagen.complete(job uuid, token uuid, result jsonb) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     known imagen.jobs;
@@ -214,7 +215,7 @@ comment on function imagen.complete is 'The job succeeded: ok, already, lost or 
 create or replace function imagen.fail(
     job uuid, token uuid, failure jsonb, retry boolean, after double precision default null
 ) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     known imagen.jobs;
 begin
@@ -226,7 +227,7 @@ $$;
 comment on function imagen.fail is 'The attempt failed: what the job is now, or lost';
 
 create or replace function imagen.put_aside(job uuid, token uuid, failure jsonb) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     ending text := imagen.fail(job, token, failure, false);
 begin
@@ -239,7 +240,7 @@ $$;
 comment on function imagen.put_aside is 'As fail without another attempt, of a job that the worker could not read';
 
 create or replace function imagen.release(job uuid, token uuid) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     at timestamptz := imagen.moment();
     told text;
@@ -258,7 +259,7 @@ $$;
 comment on function imagen.release is 'Gives a job back as if it had not been taken: what it is now, or lost';
 
 create or replace function imagen.announce(worker text, offers jsonb) returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     number integer;
@@ -281,7 +282,7 @@ comment on function imagen.announce is 'This worker serves these, as of now';
 create or replace function imagen.prune(
     succeeded double precision default 30 * 86400, others double precision default 90 * 86400, at_most integer default 1000
 ) returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     at timestamptz := imagen.moment();
     number integer;

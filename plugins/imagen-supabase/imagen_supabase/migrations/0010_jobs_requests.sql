@@ -1,7 +1,7 @@
 -- What signed-in users may do with the queue: ask for pictures, see what became of that, and cancel it.
 
 create or replace function imagen.job_limit() returns integer
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
     select 100
 $$;
 comment on function imagen.job_limit() is 'How many jobs of one user may wait or run at once';
@@ -15,7 +15,7 @@ create or replace function imagen.request_picture(
     priority integer default 5,
     delay double precision default 0
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     owner constant uuid := auth.uid();
@@ -58,7 +58,7 @@ $$;
 comment on function imagen.request_picture is 'Asks for a picture: the id of the job, and whether it was not there before. Repeated with the same id or key it is the same job';
 
 create or replace function imagen.cancel_mine(id uuid) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (select from imagen.jobs j where j.id = cancel_mine.id and j.owner_user_id = (select auth.uid())) then
         return imagen.cancel(cancel_mine.id);
