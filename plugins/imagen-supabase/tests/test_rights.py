@@ -68,8 +68,10 @@ INSIDE = {
     "end_attempt": "imagen.jobs,jsonb,boolean,double precision,integer",
     "free_backends": "jsonb",
     "images_one_picture_a_path": "",
+    "is_legible": "jsonb",
     "iso": "timestamp with time zone",
     "job_limit": "",
+    "known_backends": "",
     "moment": "",
     "next_job": "text[]",
 }
