@@ -65,6 +65,9 @@ REQUESTS = {
 INSIDE = {
     "as_job": "imagen.jobs",
     "backoff": "integer",
+    "check_length": "double precision",
+    "check_limits": "uuid",
+    "daily_job_limit": "",
     "end_attempt": "imagen.jobs,jsonb,boolean,double precision,integer",
     "free_backends": "jsonb",
     "images_one_picture_a_path": "",

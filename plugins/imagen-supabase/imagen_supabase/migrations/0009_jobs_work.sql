@@ -25,7 +25,9 @@ begin
     update imagen.jobs set
         state = ending,
         run_at = case when ending = 'queued'
-            then at + greatest('0', coalesce(make_interval(secs => after), imagen.backoff(job.attempt))) else run_at end,
+            then at + case when after is null then imagen.backoff(job.attempt)
+                else make_interval(secs => least(greatest(after, 0), 3650 * 86400)) end
+            else run_at end,
         finished_at = case when ending <> 'queued' then at end,
         crashes = job.crashes + crashed,
         errors = case when jsonb_typeof(job.errors) = 'array' and jsonb_array_length(job.errors) < 20
@@ -124,16 +126,32 @@ end
 $$;
 comment on function imagen.free_backends(jsonb) is 'Those whose resource has room; one that nobody announced has it for one';
 
+create or replace function imagen.check_length(seconds double precision) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+    if not coalesce(seconds > 0 and seconds <= 366 * 86400, false) then
+        raise exception 'a lease or deadline is a number of seconds, up to a year, not %', seconds using errcode = 'PT400';
+    end if;
+end
+$$;
+comment on function imagen.check_length is 'Refuses what nothing can last, and with it a job that would be lost at once or never given back';
+
 create or replace function imagen.claim(
     worker text, token uuid, backends jsonb, lease double precision, deadline double precision
 ) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '1s' as $$
 #variable_conflict use_column
 declare
     at timestamptz;
     job imagen.jobs;
     chosen bigint;
 begin
+    perform imagen.check_length(claim.lease), imagen.check_length(claim.deadline);
+    if claim.token is null or jsonb_typeof(claim.backends) is distinct from 'object' then
+        raise exception 'a claim has a token, and an object of backends' using errcode = 'PT400';
+    end if;
+    -- Who gets stuck behind this keeps the others waiting no longer than that, and they no connection.
+    perform set_config('idle_in_transaction_session_timeout', '5s', true);
     -- One claim at a time: only so are limits and turns exact. It ends with the transaction.
     perform pg_advisory_xact_lock(73104, 1);
     select * into job from imagen.jobs where lease_token = claim.token;
@@ -178,6 +196,7 @@ declare
     at timestamptz := imagen.moment();
     told text;
 begin
+    perform imagen.check_length(heartbeat.lease);
     update imagen.jobs set
         lease_expires_at = least(at + make_interval(secs => heartbeat.lease), deadline_at),
         progress = coalesce(heartbeat.progress, progress),
@@ -287,8 +306,17 @@ declare
     at timestamptz := imagen.moment();
     number integer;
 begin
-    delete from imagen.backends b where b.seen_at < at - interval '7 days';
-    delete from imagen.turns t where t.served_at < at - interval '7 days';
+    if current_setting('role') = 'imagen_worker' and not (succeeded >= 30 * 86400 and others >= 90 * 86400) then
+        raise exception 'workers forget no job sooner than after 30 days, or after 90 if it did not succeed'
+            using errcode = 'insufficient_privilege';
+    end if;
+    -- Whatever somebody else has in hand is left: two who wait for one another get nowhere.
+    delete from imagen.backends where (backend, resource) in (
+        select b.backend, b.resource from imagen.backends b where b.seen_at < at - interval '7 days' for update skip locked
+    );
+    delete from imagen.turns where whose in (
+        select t.whose from imagen.turns t where t.served_at < at - interval '7 days' for update skip locked
+    );
     delete from imagen.jobs where seq in (
         select j.seq from imagen.jobs j
         where (j.state = 'succeeded' and j.finished_at < at - make_interval(secs => succeeded))
@@ -303,8 +331,8 @@ comment on function imagen.prune is 'Forgets jobs that ended so many seconds ago
 
 -- Who may do it
 
-revoke all on function imagen.backoff, imagen.end_attempt, imagen.next_job, imagen.free_backends, imagen.claim,
-    imagen.heartbeat, imagen.complete, imagen.fail, imagen.put_aside, imagen.release, imagen.rescue, imagen.announce,
+revoke all on function imagen.backoff, imagen.end_attempt, imagen.next_job, imagen.free_backends,
+    imagen.check_length, imagen.claim, imagen.heartbeat, imagen.complete, imagen.fail, imagen.put_aside, imagen.release, imagen.rescue, imagen.announce,
     imagen.prune
     from public, anon, authenticated, service_role;
 grant execute on function imagen.claim, imagen.heartbeat, imagen.complete, imagen.fail, imagen.put_aside, imagen.release,
