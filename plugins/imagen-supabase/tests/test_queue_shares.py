@@ -14,7 +14,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from imagen_core import CredentialsError, NewJob, UnavailableError
+from imagen_core import CredentialsError, NewJob, Offer, UnavailableError
 from supabase_servers import wait_until
 
 pytestmark = pytest.mark.system
@@ -161,19 +161,52 @@ def taken(queue: Any) -> Any:
         return None
 
 
-def test_client_that_is_stuck_in_a_claim_stops_the_others_for_seconds_only(jobs: Any) -> None:
+CLAIM_IN_SQL = "select imagen.claim('w', gen_random_uuid(), '{\"flux\": \"\"}', 60, 600)"
+
+
+def announced(queue: Any) -> bool:
+    try:
+        queue.announce("other", [Offer(backend="flux")])
+    except UnavailableError:
+        return False
+    return True
+
+
+def test_client_that_is_stuck_in_a_claim_keeps_nobody_waiting_for_long(jobs: Any) -> None:
     queue = jobs.queue()
     for _ in range(2):
         queue.enqueue(NewJob(backend="flux", payload={}))
-    claim = "select imagen.claim('stuck', gen_random_uuid(), '{\"flux\": \"\"}', 60, 600)"
     with closing(jobs.project.database.connect()) as stuck:
         stuck.execute("begin")
-        stuck.execute(claim)
+        stuck.execute(CLAIM_IN_SQL)
 
         begun = time.monotonic()
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            jobs.sql(claim)
+            jobs.sql(CLAIM_IN_SQL)
         assert time.monotonic() - begun < 4
         wait_until(lambda: taken(queue))
 
     assert sorted(row[5] for row in jobs.rows()) == ["", "w"]
+
+
+STUCK = {
+    "cancel": "select imagen.cancel(id) from imagen.jobs",
+    "announce": "select imagen.announce('w', %s)",
+    "prune": "select imagen.prune()",
+}
+
+
+@pytest.mark.parametrize("call", STUCK.values(), ids=STUCK)
+def test_client_that_is_stuck_in_another_call_is_cut_off(jobs: Any, call: str) -> None:
+    queue, offers = jobs.queue(), json.dumps([{"backend": "flux", "resource": "", "about": {}}])
+    owner = str(uuid4())
+    queue.enqueue(NewJob(backend="flux", payload={}, owner=owner))
+    jobs.sql("insert into imagen.turns values (%s, now() - interval '8 days')", owner)
+    with closing(jobs.project.database.connect()) as stuck:
+        stuck.execute("begin")
+        stuck.execute(call, [offers] if "%s" in call else None)
+
+        wait_until(lambda: taken(queue))
+        wait_until(lambda: announced(queue))
+
+    assert [one.worker for one in queue.offers()] == ["other"]

@@ -65,6 +65,7 @@ REQUESTS = {
 INSIDE = {
     "as_job": "imagen.jobs",
     "backoff": "integer",
+    "be_brief": "",
     "check_length": "double precision",
     "check_limits": "uuid",
     "daily_job_limit": "",

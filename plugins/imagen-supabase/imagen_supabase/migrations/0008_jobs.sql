@@ -78,6 +78,14 @@ end
 $$;
 comment on function imagen.moment() is 'The time by which the queue goes: of the call, not of the transaction, which may have waited';
 
+create or replace function imagen.be_brief() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform set_config('idle_in_transaction_session_timeout', '5s', true);
+end
+$$;
+comment on function imagen.be_brief() is 'Cuts off whoever gets stuck in this transaction, so that nobody waits for long for what it holds';
+
 create or replace function imagen.iso(moment timestamptz) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -180,6 +188,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     known imagen.jobs;
 begin
+    perform imagen.be_brief();
     select * into known from imagen.jobs j where j.id = job for update;
     if known.state = 'running' then
         update imagen.jobs set cancel_requested = true where seq = known.seq and not cancel_requested;
@@ -334,7 +343,7 @@ revoke all on imagen.jobs, imagen.backends, imagen.turns from public, anon, serv
 revoke all on sequence imagen.jobs_seq_seq from public, anon, authenticated, service_role;
 grant select on imagen.jobs, imagen.backends to service_role;
 
-revoke all on function imagen.moment, imagen.iso, imagen.as_job, imagen.is_legible, imagen.known_backends,
+revoke all on function imagen.moment, imagen.be_brief, imagen.iso, imagen.as_job, imagen.is_legible, imagen.known_backends,
     imagen.enqueue, imagen.cancel, imagen.retry, imagen.get_job, imagen.list_jobs, imagen.stats, imagen.list_backends
     from public, anon, authenticated, service_role;
 grant execute on function imagen.enqueue, imagen.cancel, imagen.retry, imagen.get_job, imagen.list_jobs, imagen.stats,

@@ -150,9 +150,9 @@ begin
     if claim.token is null or jsonb_typeof(claim.backends) is distinct from 'object' then
         raise exception 'a claim has a token, and an object of backends' using errcode = 'PT400';
     end if;
-    -- Who gets stuck behind this keeps the others waiting no longer than that, and they no connection.
-    perform set_config('idle_in_transaction_session_timeout', '5s', true);
-    -- One claim at a time: only so are limits and turns exact. It ends with the transaction.
+    perform imagen.be_brief();
+    -- One claim at a time: only so are limits and turns exact. It ends with the transaction; the others
+    -- wait for a second at most, since each of them keeps a connection from everybody else.
     perform pg_advisory_xact_lock(73104, 1);
     select * into job from imagen.jobs where lease_token = claim.token;
     if job.id is not null then
@@ -283,6 +283,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     number integer;
 begin
+    perform imagen.be_brief();
     -- Always in the same order: else two workers may wait for one another.
     insert into imagen.backends (backend, resource, max_running, worker, about, seen_at)
     select distinct on (one ->> 'backend', one ->> 'resource')
@@ -310,6 +311,7 @@ begin
         raise exception 'workers forget no job sooner than after 30 days, or after 90 if it did not succeed'
             using errcode = 'insufficient_privilege';
     end if;
+    perform imagen.be_brief();
     -- Whatever somebody else has in hand is left: two who wait for one another get nowhere.
     delete from imagen.backends where (backend, resource) in (
         select b.backend, b.resource from imagen.backends b where b.seen_at < at - interval '7 days' for update skip locked
