@@ -232,7 +232,7 @@ class Project:
         from postgrest.exceptions import APIError
         from storage3.utils import StorageException
 
-        self._last.status = 0
+        self._last.status, self._last.response = 0, None
         sent_at = datetime.now(UTC)
         try:
             return call()
@@ -250,12 +250,13 @@ class Project:
         ) as error:
             problem = translated(error, self._asker, status=self._last.status, sent_at=sent_at)
         finally:
-            http.end_left(self._client)
+            http.end_left(self._client, self._last.response)
+            self._last.response = None
         # Outside of the handler: the library's own words may hold the row, and so the prompt.
         raise problem
 
     def _note(self, response: httpx.Response) -> None:
-        self._last.status = response.status_code
+        self._last.status, self._last.response = response.status_code, response
 
 
 def _after(keys: Sequence[str], row: Mapping[str, Any]) -> str:
