@@ -255,18 +255,27 @@ def _send(
     client: httpx.Client, method: str, url: str, who: str, hint: str, options: dict[str, Any]
 ) -> httpx.Response:
     sent_at = datetime.now(UTC)
+    response = None
     try:
-        return client.request(method, url, **options)
+        response = client.request(method, url, **options)
+        return response
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
         raise translate(error, who=who, sent_at=sent_at, hint=hint) from None
     finally:
-        end_left(client)
+        end_left(client, response)
 
 
-def end_left(client: httpx.Client) -> None:
-    """End the connection of a call in whose midst the client was closed: nobody else would."""
+def end_left(client: httpx.Client, response: httpx.Response | None = None) -> None:
+    """End the connection of a call in whose midst the client was closed: nobody else would.
+
+    `response` is what came, if anything did: a connection that was being made when the client was
+    closed is known to nobody else.
+    """
     if client.is_closed:
         client._transport.close()
+        stream = response.extensions.get("network_stream") if response is not None else None
+        if stream:
+            stream.close()
 
 
 def _backoff(retry: Retry, number: int, asked: float | None = None) -> float:

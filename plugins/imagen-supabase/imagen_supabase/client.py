@@ -15,7 +15,7 @@ import msgspec
 
 from imagen_core import Failure, UnavailableError, http
 from imagen_supabase.config import needed_credentials
-from imagen_supabase.problems import Asker, BusyError, ConflictError, odd, translated
+from imagen_supabase.problems import Asker, BusyError, ConflictError, StrangeError, odd, translated
 from imagen_supabase.tables import BUCKET, SCHEMA
 
 if TYPE_CHECKING:
@@ -180,14 +180,11 @@ class Project:
     def call(self, function: str, kind: Any, **arguments: Any) -> Any:
         """What a function of the schema imagen gives, as this type; it must do no harm twice.
 
-        It is asked also if the last one got no answer: a lease does not wait.
+        It is asked also if the last one got no answer: a lease does not wait. What is no answer of
+        Supabase's, such as the page of a proxy, passes like an outage: a job is not to fail of it.
         """
         query = self._supabase.schema(SCHEMA).rpc(function, arguments)
-        reply = self._ask("", query.execute)
-        try:
-            return msgspec.convert(reply.data, kind)
-        except msgspec.ValidationError:
-            raise odd(self._asker) from None
+        return self._ask("", lambda: msgspec.convert(query.execute().data, kind))
 
     def _table(self, table: Table) -> Any:
         return self._supabase.schema(table.schema).table(table.name)
@@ -206,11 +203,12 @@ class Project:
         until, outage = self._outages.get(service, (0.0, None))
         if outage and time.monotonic() < until:
             raise outage.error()
+        called = self._called if service else self._called_again
         waits = [part * self._patience for part in WAITS]
         end = time.monotonic() + self._patience
         while True:
             try:
-                return self._called(call)
+                return called(call)
             except BusyError:
                 raise
             except UnavailableError as error:
@@ -222,12 +220,19 @@ class Project:
                     raise
             time.sleep(waits.pop(0))
 
+    def _called_again(self, call: Callable[[], T]) -> T:
+        """The same for what has to be asked until there is an answer."""
+        try:
+            return self._called(call)
+        except StrangeError as error:
+            raise UnavailableError(error.message, hint=error.hint) from None
+
     def _called(self, call: Callable[[], T]) -> T:
         import httpx
         from postgrest.exceptions import APIError
         from storage3.utils import StorageException
 
-        self._last.status = 0
+        self._last.status, self._last.response = 0, None
         sent_at = datetime.now(UTC)
         try:
             return call()
@@ -241,15 +246,17 @@ class Project:
             TypeError,
             LookupError,
             RuntimeError,
+            msgspec.ValidationError,
         ) as error:
             problem = translated(error, self._asker, status=self._last.status, sent_at=sent_at)
         finally:
-            http.end_left(self._client)
+            http.end_left(self._client, self._last.response)
+            self._last.response = None
         # Outside of the handler: the library's own words may hold the row, and so the prompt.
         raise problem
 
     def _note(self, response: httpx.Response) -> None:
-        self._last.status = response.status_code
+        self._last.status, self._last.response = response.status_code, response
 
 
 def _after(keys: Sequence[str], row: Mapping[str, Any]) -> str:

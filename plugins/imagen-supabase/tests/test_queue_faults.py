@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from imagen_core import Failure, ImagenError, NewJob, Offer, Progress, Status, UnavailableError
-from imagen_supabase.problems import SetUpError, StrangeError
+from imagen_supabase.problems import SetUpError
 from imagen_supabase.queue import SupabaseQueue
 from imagen_supabase.store import SupabaseStore
 from imagen_supabase.testing import faults
@@ -197,10 +197,18 @@ def test_answer_that_is_none_of_a_queue_is_told_as_such(jobs: Any, name: str, bo
     job_id = str(uuid4())
     fresh = NewJob(backend="flux", payload={})
     hand = Hand(jobs.queue(), job_id, job_id, job_id, job_id, fresh)
-    jobs.gateway.fail(faults.say(200, body), path="/rest/v1/rpc/")
+    jobs.gateway.fail(faults.say(200, body), path="/rest/v1/rpc/", times=3)
 
-    with pytest.raises(StrangeError):
+    with pytest.raises(UnavailableError, match="answers in another way than Supabase does"):
         CALLS[name](hand)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_page_of_a_proxy_does_not_fail_a_job_that_is_done(jobs: Any, status: int) -> None:
+    hand = begun(jobs)
+    jobs.gateway.fail(faults.page(status), path="/rest/v1/rpc/complete")
+
+    assert hand.queue.complete(hand.running, hand.token, {"id": "r"}) == "ok"
 
 
 def test_claim_that_gives_no_job_is_told_as_such(jobs: Any) -> None:

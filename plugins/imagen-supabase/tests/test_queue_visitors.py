@@ -61,11 +61,11 @@ def take(queue: Any) -> Any:
 def test_user_asks_for_a_picture_and_sees_what_becomes_of_it(jobs: Any, users: list[User]) -> None:
     user, stranger = users
 
-    made = user.request(key="k", priority=3).json()
+    made = user.request(key="k", priority=7).json()
 
     job = jobs.queue().get(made["id"])
     assert made["created"] is True
-    assert (job.owner, job.key, job.priority, job.max_attempts) == (user.owner, "k", 3, 3)
+    assert (job.owner, job.key, job.priority, job.max_attempts) == (user.owner, "k", 7, 3)
     assert job.payload == REQUEST["payload"]
     [row] = user.jobs().json()
     assert row == {
@@ -111,7 +111,7 @@ REFUSED = {
     "payload is a list": {"payload": [1]},
     "payload is null": {"payload": None},
     "large payload": {"payload": {"prompt": "x" * 65536}},
-    "urgent": {"priority": 2},
+    "urgent": {"priority": 4},
     "no priority": {"priority": 10},
     "long key": {"key": "x" * 201},
     "null key": {"key": None},

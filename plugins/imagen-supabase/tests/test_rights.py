@@ -65,11 +65,17 @@ REQUESTS = {
 INSIDE = {
     "as_job": "imagen.jobs",
     "backoff": "integer",
+    "be_brief": "",
+    "check_length": "double precision",
+    "check_limits": "uuid",
+    "daily_job_limit": "",
     "end_attempt": "imagen.jobs,jsonb,boolean,double precision,integer",
     "free_backends": "jsonb",
     "images_one_picture_a_path": "",
+    "is_legible": "jsonb",
     "iso": "timestamp with time zone",
     "job_limit": "",
+    "known_backends": "",
     "moment": "",
     "next_job": "text[]",
 }

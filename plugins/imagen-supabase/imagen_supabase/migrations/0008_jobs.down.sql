@@ -10,7 +10,8 @@ begin
             using hint = 'save them, empty the table, and try again';
     end if;
     drop function if exists imagen.enqueue, imagen.cancel, imagen.retry, imagen.get_job, imagen.list_jobs, imagen.stats,
-        imagen.list_backends, imagen.as_job, imagen.iso, imagen.moment;
+        imagen.list_backends, imagen.known_backends, imagen.is_legible, imagen.as_job, imagen.iso, imagen.be_brief,
+        imagen.moment;
     drop table imagen.jobs, imagen.backends, imagen.turns;
 end
 $$;

@@ -1,7 +1,7 @@
 -- What workers do with the queue of jobs.
 
 create or replace function imagen.backoff(attempt integer) returns interval
-language sql volatile set search_path = '' as $$
+language sql volatile set search_path = pg_catalog, pg_temp as $$
     select make_interval(secs => (0.5 + 0.5 * random()) * least(900, 5 * power(3, backoff.attempt - 1)))
 $$;
 comment on function imagen.backoff(integer) is 'How long to wait after that attempt: longer each time, and not all at once';
@@ -9,7 +9,7 @@ comment on function imagen.backoff(integer) is 'How long to wait after that atte
 create or replace function imagen.end_attempt(
     job imagen.jobs, failure jsonb, retry boolean, after double precision default null, crashed integer default 0
 ) returns text
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     at timestamptz := imagen.moment();
     error jsonb := jsonb_build_object(
@@ -25,7 +25,9 @@ begin
     update imagen.jobs set
         state = ending,
         run_at = case when ending = 'queued'
-            then at + greatest('0', coalesce(make_interval(secs => after), imagen.backoff(job.attempt))) else run_at end,
+            then at + case when after is null then imagen.backoff(job.attempt)
+                else make_interval(secs => least(greatest(after, 0), 3650 * 86400)) end
+            else run_at end,
         finished_at = case when ending <> 'queued' then at end,
         crashes = job.crashes + crashed,
         errors = case when jsonb_typeof(job.errors) = 'array' and jsonb_array_length(job.errors) < 20
@@ -41,7 +43,7 @@ $$;
 comment on function imagen.end_attempt is 'Writes down why an attempt failed, and what the job is now; 20 errors are kept';
 
 create or replace function imagen.rescue(at_most integer default 20) returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     at timestamptz := imagen.moment();
     job imagen.jobs;
@@ -73,7 +75,7 @@ $$;
 comment on function imagen.rescue(integer) is 'Takes jobs from workers that were not heard of in time; how many';
 
 create or replace function imagen.next_job(backends text[]) returns bigint
-language plpgsql set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 -- However little the planner knows of the table, it is to read the index in its order, and not to sort the backlog.
 set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
@@ -111,7 +113,8 @@ $$;
 comment on function imagen.next_job(text[]) is 'The job that one of these backends should do now: the lowest priority, then the owner with the fewest running, then the one who was served longest ago';
 
 create or replace function imagen.free_backends(backends jsonb) returns text[]
-language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql stable
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 begin
     return (
         select coalesce(array_agg(one.key), '{}') from jsonb_each_text(free_backends.backends) as one
@@ -123,17 +126,33 @@ end
 $$;
 comment on function imagen.free_backends(jsonb) is 'Those whose resource has room; one that nobody announced has it for one';
 
+create or replace function imagen.check_length(seconds double precision) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+    if not coalesce(seconds > 0 and seconds <= 366 * 86400, false) then
+        raise exception 'a lease or deadline is a number of seconds, up to a year, not %', seconds using errcode = 'PT400';
+    end if;
+end
+$$;
+comment on function imagen.check_length is 'Refuses what nothing can last, and with it a job that would be lost at once or never given back';
+
 create or replace function imagen.claim(
     worker text, token uuid, backends jsonb, lease double precision, deadline double precision
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '1s' as $$
 #variable_conflict use_column
 declare
     at timestamptz;
     job imagen.jobs;
     chosen bigint;
 begin
-    -- One claim at a time: only so are limits and turns exact. It ends with the transaction.
+    perform imagen.check_length(claim.lease), imagen.check_length(claim.deadline);
+    if claim.token is null or jsonb_typeof(claim.backends) is distinct from 'object' then
+        raise exception 'a claim has a token, and an object of backends' using errcode = 'PT400';
+    end if;
+    perform imagen.be_brief();
+    -- One claim at a time: only so are limits and turns exact. It ends with the transaction; the others
+    -- wait for a second at most, since each of them keeps a connection from everybody else.
     perform pg_advisory_xact_lock(73104, 1);
     select * into job from imagen.jobs where lease_token = claim.token;
     if job.id is not null then
@@ -171,12 +190,13 @@ comment on function imagen.claim is 'Takes the next job that one of these backen
 create or replace function imagen.heartbeat(
     job uuid, token uuid, lease double precision, progress jsonb default null, checkpoint jsonb default null
 ) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     at timestamptz := imagen.moment();
     told text;
 begin
+    perform imagen.check_length(heartbeat.lease);
     update imagen.jobs set
         lease_expires_at = least(at + make_interval(secs => heartbeat.lease), deadline_at),
         progress = coalesce(heartbeat.progress, progress),
@@ -189,7 +209,7 @@ $$;
 comment on function imagen.heartbeat is 'Holds a job for longer, and writes down what is given: ok, cancel or lost';
 
 create or replace function imagen.complete(job uuid, token uuid, result jsonb) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     known imagen.jobs;
@@ -214,7 +234,7 @@ comment on function imagen.complete is 'The job succeeded: ok, already, lost or 
 create or replace function imagen.fail(
     job uuid, token uuid, failure jsonb, retry boolean, after double precision default null
 ) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     known imagen.jobs;
 begin
@@ -226,7 +246,7 @@ $$;
 comment on function imagen.fail is 'The attempt failed: what the job is now, or lost';
 
 create or replace function imagen.put_aside(job uuid, token uuid, failure jsonb) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     ending text := imagen.fail(job, token, failure, false);
 begin
@@ -239,7 +259,7 @@ $$;
 comment on function imagen.put_aside is 'As fail without another attempt, of a job that the worker could not read';
 
 create or replace function imagen.release(job uuid, token uuid) returns text
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     at timestamptz := imagen.moment();
     told text;
@@ -258,11 +278,12 @@ $$;
 comment on function imagen.release is 'Gives a job back as if it had not been taken: what it is now, or lost';
 
 create or replace function imagen.announce(worker text, offers jsonb) returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     number integer;
 begin
+    perform imagen.be_brief();
     -- Always in the same order: else two workers may wait for one another.
     insert into imagen.backends (backend, resource, max_running, worker, about, seen_at)
     select distinct on (one ->> 'backend', one ->> 'resource')
@@ -281,13 +302,23 @@ comment on function imagen.announce is 'This worker serves these, as of now';
 create or replace function imagen.prune(
     succeeded double precision default 30 * 86400, others double precision default 90 * 86400, at_most integer default 1000
 ) returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     at timestamptz := imagen.moment();
     number integer;
 begin
-    delete from imagen.backends b where b.seen_at < at - interval '7 days';
-    delete from imagen.turns t where t.served_at < at - interval '7 days';
+    if current_setting('role') = 'imagen_worker' and not (succeeded >= 30 * 86400 and others >= 90 * 86400) then
+        raise exception 'workers forget no job sooner than after 30 days, or after 90 if it did not succeed'
+            using errcode = 'insufficient_privilege';
+    end if;
+    perform imagen.be_brief();
+    -- Whatever somebody else has in hand is left: two who wait for one another get nowhere.
+    delete from imagen.backends where (backend, resource) in (
+        select b.backend, b.resource from imagen.backends b where b.seen_at < at - interval '7 days' for update skip locked
+    );
+    delete from imagen.turns where whose in (
+        select t.whose from imagen.turns t where t.served_at < at - interval '7 days' for update skip locked
+    );
     delete from imagen.jobs where seq in (
         select j.seq from imagen.jobs j
         where (j.state = 'succeeded' and j.finished_at < at - make_interval(secs => succeeded))
@@ -302,8 +333,8 @@ comment on function imagen.prune is 'Forgets jobs that ended so many seconds ago
 
 -- Who may do it
 
-revoke all on function imagen.backoff, imagen.end_attempt, imagen.next_job, imagen.free_backends, imagen.claim,
-    imagen.heartbeat, imagen.complete, imagen.fail, imagen.put_aside, imagen.release, imagen.rescue, imagen.announce,
+revoke all on function imagen.backoff, imagen.end_attempt, imagen.next_job, imagen.free_backends,
+    imagen.check_length, imagen.claim, imagen.heartbeat, imagen.complete, imagen.fail, imagen.put_aside, imagen.release, imagen.rescue, imagen.announce,
     imagen.prune
     from public, anon, authenticated, service_role;
 grant execute on function imagen.claim, imagen.heartbeat, imagen.complete, imagen.fail, imagen.put_aside, imagen.release,

@@ -14,6 +14,7 @@ begin
 end
 $$;
 
-drop function if exists imagen.request_picture, imagen.cancel_mine, imagen.job_limit;
+drop function if exists imagen.request_picture, imagen.cancel_mine, imagen.check_limits, imagen.daily_job_limit,
+    imagen.job_limit;
 
 notify pgrst, 'reload schema';

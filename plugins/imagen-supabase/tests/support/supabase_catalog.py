@@ -96,7 +96,8 @@ UNGUARDED = f"""
     union all
     select 'function without a fixed search_path', p.oid::regprocedure::text
     from pg_proc p {IN_OURS} pronamespace
-    where not coalesce(proconfig && array['search_path=""', 'search_path=pg_catalog'], false)
+    where not coalesce(proconfig && array['search_path=pg_catalog, pg_temp'], false)
+    and not (not prosecdef and coalesce(proconfig && array['search_path=""'], false))
     union all
     select 'security definer function', p.oid::regprocedure::text
     from pg_proc p {IN_OURS} pronamespace where prosecdef
