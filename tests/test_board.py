@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from imagen_core.board import Board
 from imagen_core.script import columns, cut
 from imagen_core.terminal import Terminal
 from imagen_core.types import Failure, Run
+from screens import Screen, screen_of
 from scripted import request
 
 if TYPE_CHECKING:
@@ -22,20 +22,9 @@ if TYPE_CHECKING:
 WIDE, HIGH = 30, 6
 
 
-class Screen(StringIO):
-    """A small terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return 0
-
-
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((WIDE, HIGH)))
-    return Screen()
+    return screen_of(monkeypatch, WIDE, HIGH)
 
 
 def board(screen: Screen, *names: str) -> Board:

@@ -5,27 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import httpcore
-
 from imagen_core import http
 from imagen_core.testing import Reply, ServerThreads, WebServer
+from meanwhile import ClosedMeanwhile
 
 if TYPE_CHECKING:
-    import httpx
-
-
-class ClosedMeanwhile(httpcore.NetworkBackend):
-    """Connects, and meanwhile somebody closes the client."""
-
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
-        self._real = httpcore.SyncBackend()
-        self.streams: list[Any] = []
-
-    def connect_tcp(self, *args: Any, **options: Any) -> Any:
-        self._client.close()
-        self.streams.append(self._real.connect_tcp(*args, **options))
-        return self.streams[-1]
+    pass
 
 
 def test_connection_that_was_being_made_is_ended_after_its_call() -> None:

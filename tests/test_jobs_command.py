@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from imagen_core.script import columns
 from imagen_core.terminal import Terminal
 from imagen_core.types import Progress, new_id
 from queues import FAILURE, OWNER, all_jobs, end_next, opened, script, shared, shared_folder
+from screens import Screen, screen_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,20 +49,9 @@ def three(put: Callable[..., str]) -> list[str]:
     return ids
 
 
-class Screen(io.StringIO):
-    """A terminal of 72 columns and 10 rows."""
-
-    def isatty(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return 0
-
-
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((72, 10)))
-    return Screen()
+    return screen_of(monkeypatch, 72, 10)
 
 
 # The list.

@@ -13,25 +13,15 @@ from imagen_core.cli import run
 from imagen_core.queueing import NewJob
 from imagen_core.terminal import Terminal
 from queues import opened, script, shared, shared_folder
+from screens import Screen, screen_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Screen(io.StringIO):
-    """A terminal of 72 columns and 10 rows."""
-
-    def isatty(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return 0
-
-
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((72, 10)))
-    return Screen()
+    return screen_of(monkeypatch, 72, 10)
 
 
 def test_watching_draws_in_place_until_ctrl_c_which_is_no_error(
