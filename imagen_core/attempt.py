@@ -167,6 +167,8 @@ class Attempt:
         if find.run:
             return self._adopted(find, request, stock)
         request, target = self._resumed(find, request, stock)
+        if self.hold.standing != "ours" and not self.hold.is_sure():
+            return Report("lost")  # it has slept, and another worker may be at it
         return self._made(request, target)
 
     def _adopted(self, find: Find, request: Request, stock: Stock) -> Report:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import threading
 import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from imagen_core.attempt import Attempt, Report
-from imagen_core.errors import told
+from imagen_core.errors import UnavailableError, told
+from imagen_core.files import prepare
 from imagen_core.hold import Hold
 from imagen_core.queueing import Offer, pause
 from imagen_core.types import new_id
@@ -35,7 +38,9 @@ LAST_SECONDS = 5.0
 OVERTIME_SECONDS = 15.0
 """How much later the queue takes a job away whose time was up."""
 TICK_SECONDS = 0.25
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")
+LEAST_BYTES = 64 * 2**20
+"""With less room on the disk nothing is begun: what comes of it may be paid for."""
+LOOPBACK = ("localhost", "::1", "0.0.0.0")
 
 
 class Terms(NamedTuple):
@@ -200,6 +205,7 @@ class Worker:
         terms, free = self._terms, self._free()
         if len(self._busy) >= terms.concurrency or not free:
             return False
+        _check_room(self._target)
         sent = time.monotonic()
         job = self._queue.claim(
             terms.name,
@@ -325,8 +331,18 @@ def worker_name() -> str:
     return f"{platform.node() or 'unknown'}-{os.getpid()}"
 
 
+def _check_room(target: Target) -> None:
+    """Refuse to make, and to pay for, what could be written nowhere."""
+    prepare(target, flag="")
+    free = shutil.disk_usage(target.folder).free
+    if free < LEAST_BYTES:
+        told = f"there is no room in {target.folder}: {free // 2**20} MiB are left"
+        raise UnavailableError(told, hint="nothing is claimed until there is")
+
+
 def shared_resource(resource: str | None) -> str:
     """The name of a resource that other machines can't mistake for one of theirs."""
-    if resource and any(name in resource for name in LOOPBACK):
+    host = urlsplit(resource).hostname if resource and "://" in resource else resource
+    if host in LOOPBACK or (host or "").startswith("127."):
         return f"{resource} at {platform.node() or 'unknown'}"
     return resource or ""

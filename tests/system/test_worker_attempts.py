@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 from datetime import datetime
+from platform import node
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from imagen_core.worker import shared_resource
 from works import until
 
 if TYPE_CHECKING:
@@ -214,6 +217,41 @@ def test_folder_that_cannot_be_written_any_more_costs_no_picture(shift: Shift) -
     assert shift.work() == ["queued", "succeeded"]
     assert shift.gates.seen("asked") == [job_id]
     assert len(shift.pictures()) == 1
+
+
+def test_nothing_is_claimed_while_there_is_no_room_for_a_picture(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [0]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free[0]))
+    job_id = shift.enqueue()
+    shift.start()
+    until(lambda: shift.log.warnings)
+    job = shift.job(job_id)
+    assert (job.state, job.attempt) == ("queued", 0)
+    free[0] = 2**40
+
+    assert shift.join() == ["succeeded"]
+    [told] = shift.log.warnings
+    assert "there is no room in" in told
+
+
+@pytest.mark.parametrize(
+    ("resource", "is_local"),
+    [
+        ("http://127.0.0.1:8188", True),
+        ("http://127.0.1.1:8188", True),
+        ("http://[::1]:8188/comfy", True),
+        ("http://localhost:8188", True),
+        ("http://10.0.0.0:8188", False),
+        ("http://mylocalhost:8188", False),
+        ("gpu", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_resource_of_this_machine_is_no_other_machines(resource: str, is_local: bool) -> None:
+    assert shared_resource(resource) == (f"{resource} at {node()}" if is_local else resource or "")
 
 
 def test_model_that_was_changed_meanwhile_picks_nothing_up(shift: Shift) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import worker_chaos
 from imagen_core import UnavailableError
+from imagen_core.worker import Worker
 from works import SECONDS, until
 
 if TYPE_CHECKING:
@@ -174,3 +175,19 @@ def test_worker_that_slept_through_its_lease_leaves_what_the_other_has_made(
     assert [str(path) for path in works.pictures()] == told["paths"]
     assert [(run.id, run.failure) for run in works.runs()] == [(job_id, None)]
     assert works.gates.seen("publishing") == [job_id]
+
+
+def test_worker_that_slept_before_it_asked_for_a_picture_asks_for_none(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks after it may wake up later than the thread that would ask."""
+    monkeypatch.setattr(Worker, "_look_after", lambda *_: None)
+    shift.gates.shut("resolving")
+    shift.enqueue()
+    worker = shift.start(most=1, lease=1.0)
+    shift.reached("resolving")
+    shift.steal(worker)
+    shift.gates.open("resolving")
+
+    assert shift.join() == ["lost"]
+    assert shift.gates.seen("asked") == []
