@@ -85,6 +85,8 @@ class DatabaseObjects:
 
     def close(self):
         """Take away what was put here: other tests have the same database."""
+        if self._connection.closed or not _is_alive(self._connection):
+            self._connect()
         with self._acting(SERVER) as connection:
             query = "delete from storage.objects where version = any (%s)"
             connection.execute(query, [self._versions])
@@ -127,6 +129,15 @@ class ProjectGateway(Gateway):
             super().__exit__(*details)
         finally:
             self._rows.close()
+
+
+def _is_alive(connection):
+    """Whether the database was not restarted since somebody asked it."""
+    try:
+        connection.execute("select 1")
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _find(connection, bucket, name):
