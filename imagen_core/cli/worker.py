@@ -15,6 +15,7 @@ from imagen_core.app import App
 from imagen_core.cli.health import HealthFile
 from imagen_core.cli.options import UnseenCommand, instances, switched
 from imagen_core.cli.shared import (
+    at_the_keys,
     cancelled_by_signals,
     completing,
     config_option,
@@ -28,7 +29,7 @@ from imagen_core.files import prepare
 from imagen_core.worker import Terms, Watcher, Worker, shared_resource, worker_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from imagen_core.attempt import Report
     from imagen_core.queueing import Job, Queue
@@ -115,7 +116,7 @@ def command(
     flags = switched(given)
     stop, hurry = threading.Event(), threading.Event()
     with (
-        cancelled_by_signals(hurry, app.console.info, drain=stop) as signals,
+        cancelled_by_signals(hurry, _tell(app), drain=stop) as signals,
         contextlib.ExitStack() as stack,
     ):
         name, queue = app.queue(store)
@@ -156,6 +157,11 @@ def _name(given: str) -> str:
 
     check_text("name of the worker", given)
     return " ".join(given.split()) or worker_name()
+
+
+def _tell(app: App) -> Callable[[str], None]:
+    """How to tell of a signal: what to press is for somebody at the keys, and not for a log."""
+    return at_the_keys(app) or (lambda text: app.console.info(text.partition(";")[0]))
 
 
 def _end(worker: Worker, signals: Sequence[int]) -> None:
@@ -252,6 +258,7 @@ class _Log(Watcher):
         for note in notes:
             self._console.warn(f"job {job.id}: {note.step}: {note.text}")
         text = " ".join(failure.message.split() if failure else paths)
+        text = text if text != report.result else ""  # cancelled, and nothing else
         what = "to be tried again" if report.result == "queued" else report.result
         self._console.line(f"{job.id} {what} after {report.seconds:.1f} s{': ' * bool(text)}{text}")
 
