@@ -13,10 +13,10 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from imagen_core.jobs import SqliteQueue
-from imagen_core.queueing import Job
+from imagen_core.queueing import Job, NewJob, Queue
 from imagen_core.types import Failure, new_id
 
 LEASE = 0.6
@@ -36,6 +36,17 @@ HISTORY = """
 """
 """Writes each state of a job down, and how many run on its resource then, in one transaction."""
 Worker = tuple[subprocess.Popen, Path]
+
+
+def put(queue: Queue, **fields: Any) -> str:
+    """A job for whoever serves flux, if the fields say nothing else."""
+    return queue.enqueue(NewJob(**{"backend": "flux", "payload": {"number": 1}, **fields})).id
+
+
+def claim(queue: Queue, token: str) -> str | None:
+    """Take the next one of flux; its id."""
+    job = queue.claim("here", token, backends={"flux": ""}, lease=60, deadline=600)
+    return job.id if job else None
 
 
 class Hand(NamedTuple):
