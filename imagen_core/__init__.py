@@ -45,6 +45,12 @@ _HOMES = {
         "Store",
     ),
     "imagen_core.queueing": (
+        "DAY",
+        "UNREADABLE",
+        "Beat",
+        "Completion",
+        "Ending",
+        "State",
         "Enqueued",
         "Job",
         "JobError",
@@ -132,6 +138,11 @@ if TYPE_CHECKING:
         Store as Store,
     )
     from imagen_core.queueing import (
+        DAY as DAY,
+        UNREADABLE as UNREADABLE,
+        Beat as Beat,
+        Completion as Completion,
+        Ending as Ending,
         Enqueued as Enqueued,
         Job as Job,
         JobError as JobError,
@@ -139,6 +150,7 @@ if TYPE_CHECKING:
         NewJob as NewJob,
         Offer as Offer,
         Queue as Queue,
+        State as State,
         legible as legible,
         longest_backoff as longest_backoff,
     )

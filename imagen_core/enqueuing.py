@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from imagen_core.blocks import suggestion
 from imagen_core.drafting import Order, draft
-from imagen_core.errors import UsageError
+from imagen_core.errors import ImagenError, UsageError
 from imagen_core.instances import AbsentError
 from imagen_core.payload import MARK, check_asked, payload
 from imagen_core.protocols import Backend, Instance
@@ -170,7 +170,7 @@ class _Offered(Backend):
         return self._about
 
     def generate(self, request: Request) -> Generator[Event, None, None]:
-        raise NotImplementedError(request.backend)
+        raise ImagenError(f"the backend '{request.backend}' is a worker's, and not here")
 
 
 def _about(offer: Offer) -> About:

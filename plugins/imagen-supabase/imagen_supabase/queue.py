@@ -9,6 +9,11 @@ from uuid import UUID
 import msgspec
 
 from imagen_core import (
+    DAY,
+    UNREADABLE,
+    Beat,
+    Completion,
+    Ending,
     Enqueued,
     Failure,
     ImagenError,
@@ -18,6 +23,7 @@ from imagen_core import (
     Offer,
     Progress,
     Queue,
+    State,
     UsageError,
     image_header,
     legible,
@@ -33,17 +39,11 @@ if TYPE_CHECKING:
     from imagen_core import Context, NewJob, Status
     from imagen_supabase.client import Project
 
-DAY = 86_400.0
 PAGE = 200
 SHARED = "shared"
 """The folder of the images of jobs that are nobody's."""
-UNREADABLE = "unreadable"
 
 Row = dict[str, Any]
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-Beat = Literal["ok", "cancel", "lost"]
-Completion = Literal["ok", "already", "lost", "gone"]
-Ending = Literal["queued", "failed", "cancelled", "lost"]
 
 
 class SupabaseQueue(Queue):

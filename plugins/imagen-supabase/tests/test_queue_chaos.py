@@ -52,17 +52,7 @@ def test_each_job_is_done_and_seen_once_whatever_befalls_workers_and_database(
             "IMAGEN_CLOUD_SYNC": "on",
         }.items():
             monkeypatch.setenv(name, value)
-        jobs = [
-            NewJob(
-                backend=name,
-                payload={"options": {"prompt": f"number {number}"}, "caller": "storm"},
-                owner=owner,
-                max_attempts=20,
-            )
-            for number in range(JOBS // 10)
-            for name in ("plain",) * 8 + ("flux", "sdxl")
-        ]
-        _enqueue(database, jobs)
+        ids = _enqueue(database, owner)
 
         storm = Storm(database, SEED, WORKERS)
         storm.run(SECONDS, cluster.restart)
@@ -70,7 +60,6 @@ def test_each_job_is_done_and_seen_once_whatever_befalls_workers_and_database(
         objects = gateway.objects
         lost = gateway.lost
 
-    ids = {job.id for job in jobs}
     rows = database.run("select id::text, state, attempt, crashes, errors, result from imagen.jobs")
     assert Counter(row[1] for row in rows) == {"succeeded": JOBS}
     assert {row[0] for row in rows} == ids
@@ -93,12 +82,16 @@ def test_each_job_is_done_and_seen_once_whatever_befalls_workers_and_database(
         assert lost[f"/rest/v1/rpc/{function}"], function
 
 
-def _enqueue(database: Any, jobs: list[NewJob]) -> None:
+def _enqueue(database: Any, owner: str) -> set[str]:
+    """Put all jobs there; their ids."""
+    jobs = [
+        NewJob(backend=name, payload={"options": {"prompt": f"number {number}"}, "caller": "storm"})
+        for number in range(JOBS // 10)
+        for name in ("plain",) * 8 + ("flux", "sdxl")
+    ]
     with database.connect() as connection:
         connection.cursor().executemany(
-            "select imagen.enqueue(%s, %s, %s::jsonb, owner => %s, max_attempts => %s)",
-            [
-                (job.id, job.backend, json.dumps(job.payload), job.owner, job.max_attempts)
-                for job in jobs
-            ],
+            "select imagen.enqueue(%s, %s, %s::jsonb, owner => %s, max_attempts => 20)",
+            [(job.id, job.backend, json.dumps(job.payload), owner) for job in jobs],
         )
+    return {job.id for job in jobs}
