@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from typing import TYPE_CHECKING
 
 from imagen_tmux.viewer.caption import BOLD, DIM, RESET, caption, cut, printable, width
@@ -17,9 +16,9 @@ from imagen_tmux.viewer.screen import (
     PATIENCE,
     RESIZED,
     STOPPED,
-    Ended,
     Screen,
     canvas,
+    owing,
     write,
 )
 
@@ -46,13 +45,8 @@ LOOKED_AT = "\x1b[I"
 def hold(arguments: Arguments) -> int:
     """Show the pictures until a key ends it, or a signal does."""
     screen = Screen()
-    try:
-        with screen.taken():
-            _Viewer(screen, arguments).run()
-    except Ended as error:
-        # Whoever waits for this process is told that the signal ended it.
-        signal.signal(error.number, signal.SIG_DFL)
-        os.kill(os.getpid(), error.number)
+    with screen.taken():
+        _Viewer(screen, arguments).run()
     return 0
 
 
@@ -68,13 +62,14 @@ class _Viewer:
 
     def run(self) -> None:
         """Draw, and do what the keys say."""
-        try:
+        with owing(self._clear):
             self._draw()
             while self._goes_on():
                 pass
-        finally:
-            if self._painting.after:
-                write(CLOSED + self._painting.after, PATIENCE)
+
+    def _clear(self) -> None:
+        if self._painting.after:
+            write(CLOSED + self._painting.after, PATIENCE)
 
     def _goes_on(self) -> bool:
         event = self._screen.event(LOOK_SECONDS if self._found.waits else None)

@@ -27,12 +27,13 @@ def print_pictures(arguments: Arguments) -> int:
     """Print them; the exit code is 1 if one of them could not be shown."""
     if arguments.warning:
         tell(2, f"tmux-img: {printable(arguments.warning)}\n")
-    with screen.ending():
-        try:
-            return _print_pictures(arguments)
-        except screen.Ended as error:
-            screen.write(f"{screen.CLOSED}{RESET}\n", screen.PATIENCE)
-            return 128 + error.number
+    with screen.ending(_leave):
+        return _print_pictures(arguments)
+
+
+def _leave(number: int) -> None:
+    screen.write(f"{screen.CLOSED}{RESET}\n", screen.PATIENCE)
+    os._exit(128 + number)
 
 
 def _print_pictures(arguments: Arguments) -> int:

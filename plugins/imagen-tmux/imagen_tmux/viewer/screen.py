@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from imagen_tmux.viewer.painting import Canvas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
 IN, OUT = 0, 1
@@ -57,12 +57,8 @@ _TOKEN = re.compile(
 _REPLY = re.compile(r"\x1b_G.*?\x1b\\|\x1b\[\?[\d;]*c", re.DOTALL)
 
 
-class Ended(BaseException):
-    """A signal ended it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+_owed: list[Callable[[], None]] = []
+"""What gives the terminal back, one after the other from the last."""
 
 
 def canvas(environment: Mapping[str, str]) -> Canvas:
@@ -91,13 +87,21 @@ def send(text: str, patience: float | None = None) -> None:
 
 
 @contextmanager
-def ending() -> Iterator[None]:
-    """A signal that ends the process comes as `Ended`, and only the first: all is given back then.
+def ending(leave: Callable[[int], None]) -> Iterator[None]:
+    """The first signal that ends the process gives all back that is owed, and ends it by `leave`.
 
-    What gives something back belongs into a second `finally` around one with `deafen`, or into
-    one that may be begun twice.
+    All that is done in the handler: what is raised there would be lost wherever Python can't
+    pass an exception on, as in the callbacks of its own imports.
     """
-    handlers = {number: signal.signal(number, _end) for number in ENDING}
+
+    def end(number: int, _: FrameType | None) -> None:
+        for other in ENDING:
+            signal.signal(other, _note)  # with `SIG_IGN` Python would complain of one that waits
+        for give_back in reversed(_owed):
+            give_back()
+        leave(number)
+
+    handlers = {number: signal.signal(number, end) for number in ENDING}
     try:
         yield
     finally:
@@ -105,10 +109,15 @@ def ending() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def deafen() -> None:
-    """No `Ended` comes from here on; with `SIG_IGN` Python would complain of one that waits."""
-    for number in ENDING:
-        signal.signal(number, _note)
+@contextmanager
+def owing(give_back: Callable[[], None]) -> Iterator[None]:
+    """Give this back in the end, also where a signal ends all; that may come in its midst."""
+    _owed.append(give_back)
+    try:
+        yield
+    finally:
+        give_back()
+        _owed.pop()
 
 
 @contextmanager
@@ -118,14 +127,9 @@ def raw() -> Iterator[list[Any]]:
     Gives the attributes that the terminal had.
     """
     before = termios.tcgetattr(IN)
-    try:
-        try:
-            _set_raw(before)
-            yield before
-        finally:
-            _restore(before)
-    finally:
-        _restore(before)  # a signal may have cut off the first
+    with owing(lambda: _restore(before)):
+        _set_raw(before)
+        yield before
 
 
 def in_foreground() -> bool:
@@ -182,15 +186,13 @@ class Screen:
         handlers = {number: signal.signal(number, _note) for number in OTHERS}
         wake = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         try:
-            with ending(), raw() as self._before:
-                try:
-                    try:
-                        write(ENTER)
-                        yield
-                    finally:
-                        deafen()
-                finally:
-                    write(LEAVE, PATIENCE)
+            with (
+                ending(_die),
+                raw() as self._before,
+                owing(lambda: write(LEAVE, PATIENCE)),
+            ):
+                write(ENTER)
+                yield
         finally:
             signal.set_wakeup_fd(wake)
             for number, handler in handlers.items():
@@ -297,9 +299,10 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isdecimal() else 0
 
 
-def _end(number: int, _: FrameType | None) -> None:
-    deafen()
-    raise Ended(number)
+def _die(number: int) -> None:
+    """Whoever waits for this process is told that the signal ended it."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _note(_: int, __: FrameType | None) -> None:
