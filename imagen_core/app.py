@@ -180,8 +180,8 @@ class App:
 
         return resolve(options, self.settings, self.instance, lenient=lenient, read=read)
 
-    def target(self, output: str = "") -> Target:
-        """Where pictures go: to the path of `--output`, or by the template into a folder."""
+    def target(self, output: str = "", flag: str = "--output") -> Target:
+        """Where pictures go: to the path that `flag` gives, or by the template into a folder."""
         from imagen_core.files import Target
 
         naming = self.settings.knob("output.naming").text
@@ -195,8 +195,8 @@ class App:
         if not path.is_absolute():
             _check_working_folder(path)
         if not output or output.endswith(("/", os.sep)) or is_folder(path):
-            return Target(folder=path, naming=naming)
-        return Target(folder=path.parent, path=path, replace=True)
+            return Target(folder=path, naming=naming, flag=flag)
+        return Target(folder=path.parent, path=path, replace=True, flag=flag)
 
     def pipeline(self, flags: Mapping[str, str]) -> Pipeline:
         """A pipeline with the steps that are on."""

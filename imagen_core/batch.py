@@ -158,7 +158,7 @@ class Batch:
         self._state.write_plan(plan)
 
     def _prepare_folders(self) -> None:
-        files.prepare(self._target, "--output-dir")
+        files.prepare(self._target)
         lines = {row.number: row.line for row in self._rows.rows}
         problems = []
         for entry in self.entries:

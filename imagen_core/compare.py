@@ -66,7 +66,7 @@ class Comparing:
     @property
     def target(self) -> Target:
         """Where the pictures go."""
-        return Target(folder=self.folder, naming=NAMING)
+        return Target(folder=self.folder, naming=NAMING, flag="--output-dir")
 
     def resolve(self, stock: Stock | None = None) -> None:
         """Make a Request of each cell that is not done; one that can't work has failed.
@@ -256,7 +256,7 @@ def place(folder: Path, comparison: Comparison) -> Path:
     """Make the folder of a comparison; a name that is taken gets -2, -3 …"""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is no folder", hint="choose another --output-dir")
-    files.prepare(Target(folder=folder), "--output-dir")
+    files.prepare(Target(folder=folder, flag="--output-dir"))
     for number in range(1, 10_000):
         name = comparison.folder_name + (f"-{number}" if number > 1 else "")
         path = folder / expand(name, {})

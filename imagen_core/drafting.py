@@ -222,7 +222,7 @@ class _Drafting:
         if earlier != row.number:
             message = f"is that of row {earlier}, too"
             self.problems.append(Problem(row.line, row.number, "output", message))
-        return Target(folder=path.parent, naming=self._target.naming, path=path)
+        return replace(self._target, folder=path.parent, path=path)
 
     def _reasons(self, row: Row, options: dict[str, Any], error: UsageError) -> Iterator[Problem]:
         """Each thing that is wrong with a row: what its columns lead to, taken by themselves."""

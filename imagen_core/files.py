@@ -82,7 +82,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
     `replace`: the user named this very file, so what is there gives way. `number`: the first
     number that its name may carry; 1 is no number. `there`: pictures of an earlier attempt, that
-    keep their names if they come again.
+    keep their names if they come again. `flag`: the one that chooses another; empty: there is none.
     """
 
     folder: Path
@@ -91,6 +91,7 @@ class Target(Struct, frozen=True, kw_only=True):
     replace: bool = False
     number: int = 1
     there: tuple[Output, ...] = ()
+    flag: str = "--output"
 
     def candidates(self, values: Mapping[str, Any]) -> Iterator[Path]:
         """The paths to try: the name itself, then the same with -2, -3 … before its suffix."""
@@ -175,12 +176,9 @@ def sidecar_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def prepare(target: Target, flag: str = "--output") -> None:
-    """Make the folder, and refuse one that can't be written to before anything is spent.
-
-    `flag`: the one that chooses another; empty: there is none.
-    """
-    folder = target.folder
+def prepare(target: Target) -> None:
+    """Make the folder, and refuse one that can't be written to before anything is spent."""
+    folder, flag = target.folder, target.flag
     hint = f"choose another with {flag}, or set output.dir" if flag else "set output.dir"
     try:
         if target.path and target.path.is_dir():

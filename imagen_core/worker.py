@@ -333,7 +333,7 @@ def worker_name() -> str:
 
 def _check_room(target: Target) -> None:
     """Refuse to make, and to pay for, what could be written nowhere."""
-    prepare(target, flag="")
+    prepare(target)
     free = shutil.disk_usage(target.folder).free
     if free < LEAST_BYTES:
         told = f"there is no room in {target.folder}: {free // 2**20} MiB are left"

@@ -214,15 +214,22 @@ def test_folder_is_made_before_anything_is_spent(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b").is_dir()
 
 
-def test_file_where_the_folder_should_be_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flag", "hint"),
+    [
+        ("--output", "choose another with --output, or set output.dir"),
+        ("", "set output.dir"),
+    ],
+)
+def test_file_where_the_folder_should_be_is_refused(flag: str, hint: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(UsageError) as caught:
-        files.prepare(Target(folder=tmp_path / "file" / "sub"))
+        files.prepare(Target(folder=tmp_path / "file" / "sub", flag=flag))
 
     expected = f"cannot make the folder {tmp_path / 'file' / 'sub'}: Not a directory"
     assert caught.value.message == expected
-    assert caught.value.hint == "choose another with --output, or set output.dir"
+    assert caught.value.hint == hint
 
 
 def test_read_only_folder_is_refused(read_only_folder: Path) -> None:

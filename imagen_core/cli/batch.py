@@ -127,7 +127,7 @@ def _open(
     from imagen_core.batch_state import State
 
     data, rows = read_rows(file, form)
-    target = app.target(f"{output_dir}/" if output_dir else "")
+    target = app.target(f"{output_dir}/" if output_dir else "", "--output-dir")
     name = name or (STDIN_NAME if file == STDIN else Path(file).stem)
     _refuse_file(target.folder)
     order = order_of(app, rows, given)

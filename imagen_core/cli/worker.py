@@ -123,8 +123,8 @@ def command(
         stack.callback(queue.close)
         _refuse_unpublished(app, name, queue, flags)
         served = _served(app, backends)
-        target = app.target()
-        prepare(target, flag="")
+        target = app.target(flag="")
+        prepare(target)
         app.warn_of_settings()
         terms = Terms(
             name=_name(given["name"]),

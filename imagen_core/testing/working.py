@@ -40,7 +40,7 @@ def work(
         Terms(str(os.getpid()), lease=lease, pause=lease, concurrency=concurrency),
         pipeline=app.pipeline({}),
         ledger=app.ledger,
-        target=app.target(),
+        target=app.target(flag=""),
         watcher=Watcher(),
     )
     try:

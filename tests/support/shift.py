@@ -131,7 +131,7 @@ class Shift:
             Terms(**given),
             pipeline=self.app.pipeline({}),
             ledger=self.app.ledger,
-            target=self.app.target(),
+            target=self.app.target(flag=""),
             watcher=self.log,
         )
         thread = threading.Thread(target=worker.run, args=(self.stop, self.hurry))

@@ -219,6 +219,25 @@ def test_folder_that_cannot_be_written_any_more_costs_no_picture(shift: Shift) -
     assert len(shift.pictures()) == 1
 
 
+def test_folder_that_is_lost_after_the_claim_is_told_without_a_flag_that_is_none(
+    shift: Shift,
+) -> None:
+    job_id = shift.enqueue()
+    folder = shift.app.target().folder
+
+    def lose(_: int) -> None:
+        shutil.rmtree(folder)
+        folder.write_text("no folder")
+
+    shift.queue.after["claim"] = lose
+
+    assert shift.work(most=1) == ["queued"]
+
+    failure = shift.job(job_id).errors[0].failure
+    assert "cannot make the folder" in failure.message
+    assert failure.hint == "set output.dir"
+
+
 def test_nothing_is_claimed_while_there_is_no_room_for_a_picture(
     shift: Shift, monkeypatch: pytest.MonkeyPatch
 ) -> None:
