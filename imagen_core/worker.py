@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import shutil
@@ -104,7 +105,9 @@ class Worker:
         self._attempts: dict[Hold, Attempt] = {}
         self._busy: dict[Hold, str] = {}
         self._over = 0
-        self._announced = self._pruned = time.monotonic()
+        self._announced = time.monotonic()
+        # One that drains may not live for as long as others wait.
+        self._pruned = -math.inf if terms.drain else self._announced
         self._room = threading.Condition()
         self._claimer = threading.Thread()
         self._ending = False

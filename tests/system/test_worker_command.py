@@ -155,6 +155,20 @@ def test_instance_that_cannot_be_made_here_is_not_served(
     assert imagen(*DRAIN, "--backends", "mock,far").exit_code == 2
 
 
+@pytest.mark.parametrize("flag", ["--once", "--drain"])
+def test_worker_that_lives_not_long_forgets_old_jobs_too(
+    imagen: Any, put: Put, queue: SqliteQueue, flag: str
+) -> None:
+    put()
+    imagen(*WORKER, flag)
+    with queue._change() as (connection, now):
+        connection.execute("update jobs set finished_at = ?", (now - 31 * 24 * 3600,))
+
+    assert imagen(*WORKER, flag).exit_code == 0
+
+    assert not queue.jobs()
+
+
 @pytest.mark.parametrize("name", ["", " , "])
 def test_to_serve_nothing_is_refused(imagen: Any, name: str) -> None:
     done = imagen(*DRAIN, "--backends", name)
