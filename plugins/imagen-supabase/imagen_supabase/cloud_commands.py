@@ -95,6 +95,8 @@ def _push_pictures(app: App, paths: tuple[str, ...], *, dry_run: bool) -> None:
     if not (paths or app.context.owner_user_id):
         found = (picture for picture in found if picture.owner)
     items, _ = inventory.survey(app.context, project, found)
+    if paths and not items:
+        app.console.info("no picture there has a sidecar; without a path those of the ledger go")
     refused = [item for item in items if item.reason]
     for item in refused:
         assert item.reason is not None

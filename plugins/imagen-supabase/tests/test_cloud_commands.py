@@ -37,6 +37,16 @@ def test_push_of_a_folder_takes_pictures_that_the_ledger_does_not_know(machine: 
     assert list(machine.objects.values()) == [path.read_bytes()]
 
 
+def test_folder_of_pictures_without_sidecars_is_told(machine: Any) -> None:
+    [path] = machine.generate("--no-cloud", "--no-sidecar").paths
+
+    done = machine.run("cloud", "push", str(path.parent))
+
+    assert done.exit_code == 0
+    assert "no picture there has a sidecar; without a path those of the ledger go" in done.err
+    assert machine.objects == {}
+
+
 def test_dry_run_of_a_push_sends_nothing(machine: Any) -> None:
     [path] = machine.generate("--no-cloud").paths
 
