@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from imagen_core.testing import isolated_app
+from imagen_tmux import hooks
 from tmux_world import SCRIPTS, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 RED, GREEN, BLUE, YELLOW = (200, 10, 20), (10, 180, 30), (20, 30, 190), (220, 210, 20)
 
@@ -87,3 +89,22 @@ def inside(world: World, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) ->
     path = f"{recorder.folder}{os.pathsep}{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
     monkeypatch.setenv("PATH", path)
     return world
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Makes a Context of an environment and a configuration."""
+    apps: list[Any] = []
+
+    def make(environment: Mapping[str, str], config: str = "") -> Any:
+        folder = tmp_path / f"home-{len(apps)}"
+        folder.mkdir()
+        app = isolated_app(
+            folder, config=config, environment=dict(environment), plugins={"tmux": hooks}
+        )
+        apps.append(app)
+        return app.context
+
+    yield make
+    for app in apps:
+        app.close()
