@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from imagen_core.queueing import Offer
 from imagen_core.types import Failure, Note
@@ -114,6 +115,18 @@ def test_picture_on_another_machine_without_an_address_is_its_path_there(imagen:
 
     assert (done.exit_code, done.out) == (0, "/far/away/cat.png\n")
     assert done.err == "imagen: /far/away/cat.png is where far-1 has put it\n"
+
+
+def test_fewer_addresses_than_pictures_are_of_none_of_them(imagen: Any) -> None:
+    run = far("/one.png", Note(step="cloud sync", text="", url="https://c/one"))
+    two = (*run.outputs, *far("/two.png").outputs)
+    imagen(*CAT, "--key", "k")
+    with opened() as queue:
+        end_next(queue, result=replace(run, outputs=two))
+
+    done = imagen(*CAT, "--key", "k", "--wait", "--quiet")
+
+    assert (done.exit_code, done.out) == (0, "/one.png\n/two.png\n")
 
 
 def test_other_picture_at_the_same_path_is_not_taken_for_it(imagen: Any, tmp_path: Path) -> None:

@@ -155,11 +155,13 @@ class Waiting:
     def _seen_from_here(self, run: Run, job: Job) -> Run:
         """The Run with the address of each picture that is on another machine."""
         urls = [note.url for note in run.notes if note.url]
+        if len(urls) < len(run.outputs):
+            urls = []  # which picture each is of, nobody can tell
         outputs: list[Output] = []
-        for output in run.outputs:
+        for index, output in enumerate(run.outputs):
             path = output.path
             if not is_there(_path(path), output):
-                path = urls[min(len(outputs), len(urls) - 1)] if urls else path
+                path = urls[index] if urls else path
                 if not urls:
                     self._console.warn(f"{path} is where {job.worker or 'its worker'} has put it")
             outputs.append(replace(output, path=path))
