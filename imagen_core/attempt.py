@@ -22,6 +22,7 @@ from imagen_core.errors import (
     UsageError,
 )
 from imagen_core.files import prepare
+from imagen_core.hold import EndedError
 from imagen_core.ledger import encoded
 from imagen_core.queueing import DEADLINE, legible
 from imagen_core.stock import OVER, Stock
@@ -90,11 +91,9 @@ class Attempt:
         self._pause = pause
         self._cancel = threading.Event()
         self._stopped: Stop | None = None
-        self._is_made = False
+        self._is_made = self._is_handed_over = False
         self._checkpoint = Checkpoint()
         self._begun = time.monotonic()
-        self.problem = ""
-        """What was last told of it."""
 
     @property
     def seconds(self) -> float:
@@ -121,24 +120,36 @@ class Attempt:
         if not self._checkpoint.remote_id:
             self.stop("release")
 
-    def run(self) -> Report:
-        """Work on it, and tell the queue how it ended; never raises."""
+    def run(self) -> Report | None:
+        """Work on it, and tell the queue how it ended; None if `release` says that. Never raises.
+
+        What ends it says how it ended; who comes too late for that says nothing.
+        """
         report = self._told(self._worked)
         self.hold.leave()
-        return report._replace(seconds=self.seconds)
+        return report
 
-    def release(self) -> Report:
-        """Give it back as if it had not been taken; never raises."""
+    def hand_over(self) -> None:
+        """Let nobody wait for an answer any longer, and `release` say how it ended."""
+        self._is_handed_over = True
+        self.hold.leave()
+
+    def release(self) -> Report | None:
+        """Give it back as if it had not been taken; None if `run` has ended it. Never raises."""
         return self._told(self._released)
 
-    def _told(self, work: Callable[[], Report]) -> Report:
+    def _told(self, work: Callable[[], Report | None]) -> Report | None:
         """What comes of it; whatever goes wrong, the worker goes on, and so does the job."""
         try:
             return work()
+        except EndedError:
+            return None
         except BaseException as error:  # noqa: BLE001 - plugins and queues may raise anything
             failure = _of_worker(error)
         try:
             return self._failed(failure)
+        except EndedError:
+            return None
         except BaseException as error:  # noqa: BLE001 - nothing can be said to that queue
             return Report("unanswered", failure=_of_worker(error))
 
@@ -151,7 +162,11 @@ class Attempt:
         """How it ended if no answer came: it is somebody else's, or nobody knows."""
         return "lost" if self.hold.standing == "lost" else "unanswered"
 
-    def _worked(self) -> Report:
+    def _doubtful(self, run: Run | None = None) -> Report | None:
+        """How it ended where nobody said that it is still ours."""
+        return None if self._is_handed_over else Report(self._nobody, run)
+
+    def _worked(self) -> Report | None:
         try:
             found = payload.read(self.job)
             request = payload.request_of(self.job, found, self._app, self._queue)
@@ -168,17 +183,17 @@ class Attempt:
             return self._adopted(find, request, stock)
         request, target = self._resumed(find, request, stock)
         if self.hold.standing != "ours" and not self.hold.is_sure():
-            return Report("lost")  # it has slept, and another worker may be at it
+            return self._doubtful()  # it has slept, and another worker may be at it
         return self._made(request, target)
 
-    def _adopted(self, find: Find, request: Request, stock: Stock) -> Report:
+    def _adopted(self, find: Find, request: Request, stock: Stock) -> Report | None:
         """It was made here before, and lacks its name or its steps at most."""
         assert find.run
         prepare(self._target)
         outputs = stock.take(find, request, self._target)
         run = replace(find.run, outputs=outputs, owner=self.job.owner)
         if not self.hold.is_sure():
-            return Report("lost", run)
+            return self._doubtful(run)
         whole = self._pipeline.complete(run)
         stock.forget_taken()
         return self._ended(whole)
@@ -190,10 +205,12 @@ class Attempt:
             find = find._replace(resume=kept.remote_id, model=kept.model)
         find.check(request, self._backend.about)
         self._checkpoint = replace(kept, remote_id=find.resume, model=find.model)
+        if self._checkpoint != kept:
+            self.hold.owe(msgspec.to_builtins(self._checkpoint))
         target = replace(self._target, there=stock.take(find, request, self._target))
         return replace(request, resume=find.resume), target
 
-    def _made(self, request: Request, target: Target) -> Report:
+    def _made(self, request: Request, target: Target) -> Report | None:
         run: Run | None = None
         notes: list[Note] = []
         items = self._pipeline.each([request], target, self._cancel)
@@ -207,7 +224,7 @@ class Attempt:
                     case Run():
                         run, self._is_made = item, True
                         if not self._may_publish(run):
-                            return Report("lost", run)
+                            return self._doubtful(run)
                     case Note():
                         notes.append(item)
         assert run
@@ -244,7 +261,7 @@ class Attempt:
         if run and run.remote_id and not run.outputs and self._is_over(failure):
             # Nothing more will come of that one; whoever asks once more pays for another.
             self._checkpoint = Checkpoint(making=self._checkpoint.making + 1)
-            self.hold.keep(msgspec.to_builtins(self._checkpoint))
+            self.hold.owe(msgspec.to_builtins(self._checkpoint))
             # How the making of an earlier attempt ended is no reason not to make another.
             retry = retry or bool(run.request.resume and failure.code == ImagenError.code)
         if failure.code == Cancelled.code and self._stopped == "release":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -27,11 +28,23 @@ DOUBT_SECONDS = 1.0
 THREAD_NAME = "imagen-hold"
 
 
+class EndedError(Exception):
+    """Another thread ends this job already, and says how."""
+
+
+def clock() -> float:
+    """Seconds that also pass while the machine sleeps, where there is a clock for them."""
+    try:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (AttributeError, OSError):  # not on every system
+        return time.monotonic()
+
+
 class Hold:
     """Holds one claimed job for its worker, until it is ended or lost.
 
-    Beside the worker's own thread there is one that beats; only the monotonic clock counts here.
-    `woken` is called, from either, when something happened that the worker should look at.
+    Beside the worker's own thread there is one that beats; only `clock` counts here. `woken` is
+    called, from either, when something happened that the worker should look at.
     """
 
     def __init__(
@@ -60,6 +73,7 @@ class Hold:
         self._leaving = threading.Event()
         self._changed = threading.Event()
         self._progress: Progress | None = None
+        self._unsaid: Mapping[str, Any] | None = None
         self._thread = threading.Thread(target=self._keep, name=THREAD_NAME, daemon=True)
 
     def start(self) -> None:
@@ -70,7 +84,7 @@ class Hold:
     def standing(self) -> Standing:
         """Whose it is, as far as that is known."""
         with self._lock:
-            if self._standing == "ours" and time.monotonic() > self._good + 0.75 * self._lease:
+            if self._standing == "ours" and clock() > self._good + 0.75 * self._lease:
                 return "unsure"
             return self._standing
 
@@ -79,9 +93,15 @@ class Hold:
         self._progress = progress
         self._changed.set()
 
+    def owe(self, checkpoint: Mapping[str, Any]) -> None:
+        """Write down what the next attempt needs, at the next beat and before the end at least."""
+        self._unsaid = checkpoint
+        self._changed.set()
+
     def keep(self, checkpoint: Mapping[str, Any]) -> None:
-        """Write down at once what the next attempt needs; as often as it takes."""
-        self._answered(lambda: self._beat(checkpoint))
+        """The same at once, and until it is written down or nobody waits for that."""
+        self.owe(checkpoint)
+        self._answered(self._beat)
 
     def is_sure(self) -> bool:
         """Whether it is ours at this moment; waits for an answer."""
@@ -101,15 +121,24 @@ class Hold:
     def end(self, call: Callable[[str, str], T]) -> T | None:
         """Make the call that ends the job, until it is answered; None if nobody waits for that.
 
-        The lease is renewed meanwhile. A beat that comes behind the call finds it lost, which
-        says nothing of the call. Raises what would be the same if it was asked again.
+        What is owed to the next attempt goes first. The lease is renewed meanwhile. A beat that
+        comes behind the call finds it lost, which says nothing of the call. Raises what would be
+        the same if it was asked again, and `EndedError` where another thread ends it.
         """
         with self._lock:
-            if self._standing in ("lost", "over"):
+            if self._standing == "over":
+                raise EndedError
+            if self._standing == "lost":
                 return None
             self._standing = "over"
+
+        def told() -> T:
+            if self._unsaid is not None:
+                self._beat()
+            return call(self.job.id, self._token)
+
         try:
-            found = self._answered(lambda: call(self.job.id, self._token), ending=True)
+            found = self._answered(told, ending=True)
         except BaseException:
             with self._lock:
                 self._standing = "ours"  # to be ended in another way
@@ -123,18 +152,23 @@ class Hold:
         self._changed.set()
 
     def _answered(self, call: Callable[[], T], *, ending: bool = False) -> T | None:
-        """What it gives, asked again after faults that pass; None if nobody waits any longer."""
+        """What it gives, asked again after faults that pass; None if nobody waits any longer.
+
+        Who is told to leave in between asks once more.
+        """
         attempt = 0
         while ending or self.standing in ("ours", "unsure"):
+            is_last = self._leaving.is_set()
             try:
                 return call()
             except (UsageError, RejectedError):
                 raise
             except ImagenError as error:
                 self._note(str(error))
-            attempt += 1
-            if self._leaving.wait(min(RETRY_SECONDS, backoff(attempt) / 5)):
+            if is_last:
                 return None
+            attempt += 1
+            self._leaving.wait(min(RETRY_SECONDS, backoff(attempt) / 5))
         return None
 
     def _keep(self) -> None:
@@ -161,10 +195,12 @@ class Hold:
                 self._changed.clear()
                 until = min(until, soon)
 
-    def _beat(self, checkpoint: Mapping[str, Any] | None = None) -> Beat:
-        # One at a time: a beat that was under way must not come behind a checkpoint.
-        with self._calling:
-            sent = time.monotonic()
+    def _beat(self) -> Beat:
+        # One checkpoint at a time, lest an earlier one come behind a later one; what only renews
+        # the lease may hang without keeping a checkpoint waiting.
+        owes = self._unsaid is not None
+        with self._calling if owes else contextlib.nullcontext():
+            checkpoint, sent = self._unsaid if owes else None, clock()
             answer = self._queue.heartbeat(
                 self.job.id,
                 self._token,
@@ -173,12 +209,15 @@ class Hold:
                 checkpoint=checkpoint,
             )
             with self._lock:
+                if owes and self._unsaid is checkpoint:
+                    self._unsaid = None
                 if answer != "lost":
                     self._good = max(self._good, sent)
                 elif self._standing != "over":
                     self._standing = "lost"
                 self.wants_cancel = self.wants_cancel or answer == "cancel"
-                self.problem = ""
+                if self._standing != "over":
+                    self.problem = ""  # else it is that of the call which ends the job
         with self._heard:
             self._heard.notify_all()
         if answer != "ok":

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from imagen_core.attempt import Attempt, Report
-from imagen_core.errors import UnavailableError, told
+from imagen_core.errors import CredentialsError, UnavailableError, told
 from imagen_core.files import prepare
-from imagen_core.hold import Hold
+from imagen_core.hold import Hold, clock
 from imagen_core.queueing import Offer, pause
 from imagen_core.types import new_id
 
@@ -78,6 +78,20 @@ class Watcher:
         """It is alive, and these are in hand; told all the time."""
 
 
+class Claim:
+    """One job that is asked for, however often; `is_open`: it may be here, and nobody knows."""
+
+    def __init__(self) -> None:
+        self.token = new_id()
+        self.sent_at = 0.0
+        self.is_open = False
+
+    def sent(self) -> None:
+        """It is asked for; a lease may have begun then."""
+        if not self.is_open:
+            self.is_open, self.sent_at = True, clock()
+
+
 class Worker:
     """Claims in one thread, works on each job in another, and looks after all from `run`."""
 
@@ -103,6 +117,7 @@ class Worker:
         self._watcher = watcher
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._attempts: dict[Hold, Attempt] = {}
+        self._problems: dict[Hold, str] = {}
         self._busy: dict[Hold, str] = {}
         self._over = 0
         self._announced = time.monotonic()
@@ -112,17 +127,24 @@ class Worker:
         self._claimer = threading.Thread()
         self._ending = False
         self.unanswered = 0
+        self.refused: CredentialsError | None = None
 
     def run(self, stop: threading.Event, hurry: threading.Event) -> None:
         """Work until there is enough, or `stop` is set; then end, at once if `hurry` is set, too.
 
-        What can't be begun raises; later faults are told, and waited for.
+        What can't be begun raises; later faults are told, and waited for. A queue that refuses the
+        key will go on doing so: that sets `stop`, and raises in the end.
         """
         self._announce()
         self._claimer = threading.Thread(
             target=self._claim, args=(stop,), name="imagen-claims", daemon=True
         )
         self._claimer.start()
+        self._work(stop, hurry)
+        if self.refused:
+            raise self.refused
+
+    def _work(self, stop: threading.Event, hurry: threading.Event) -> None:
         stopped = 0.0
         while True:
             self._take(TICK_SECONDS)
@@ -153,25 +175,31 @@ class Worker:
             attempt.stop("cancel")
         elif standing in ("unsure", "lost"):
             attempt.doubt()
-            if late and standing == "lost":
-                # What goes on there is another's by now, who would miss it.
-                self._end(attempt, Report("lost", seconds=attempt.seconds))
         elif late:
             attempt.stop("deadline")
-        if hold.problem and hold.problem != attempt.problem:
-            self._watcher.warned(f"job {attempt.job.id}: {hold.problem}")
-        attempt.problem = hold.problem
+        problem = hold.problem
+        if problem and problem != self._problems.get(hold):
+            self._watcher.warned(f"job {attempt.job.id}: {problem}")
+        self._problems[hold] = problem
+        if late and standing == "lost":
+            # What still goes on here is another's by now, who would miss it.
+            self._end(attempt, Report("lost"))
 
     # What comes of claiming, in a thread of its own, since the queue may be slow to answer.
 
     def _claim(self, stop: threading.Event) -> None:
-        token, idle, problem = new_id(), 0, ""
+        claim, idle, problem = Claim(), 0, ""
         taken = 0
-        while not stop.is_set():
+        # What may have been given without an answer is asked for once more before the end.
+        while not (is_last := stop.is_set()) or claim.is_open:
             wait, over = 0.0, self._over
             try:
                 self._see_to_queue()
-                found = self._claimed(token)
+                found = self._claimed(claim, begin=not is_last)
+            except CredentialsError as error:
+                self.refused = error
+                stop.set()
+                return
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a queue may raise anything
                 if told(error) != problem:
                     problem = told(error)
@@ -180,7 +208,7 @@ class Worker:
                 idle, wait = idle + 1, pause(self._queue, idle + 1)
             else:
                 # What was answered is over, also if a job had this token and was taken away.
-                token, problem = new_id(), ""
+                claim, problem = Claim(), ""
                 if found:
                     idle, taken = 0, taken + 1
                 elif self._terms.drain and not self._busy and self._over == over:
@@ -188,7 +216,7 @@ class Worker:
                 else:
                     wait = pause(self._queue, idle)
                     idle += 1
-            if self._terms.most and taken >= self._terms.most:
+            if is_last or (self._terms.most and taken >= self._terms.most):
                 return
             with self._room:
                 if self._room.wait_for(lambda: stop.is_set() or self._over != over, wait):  # noqa: B023
@@ -204,26 +232,31 @@ class Worker:
             self._pruned = now
             self._queue.prune()
 
-    def _claimed(self, token: str) -> bool:
+    def _claimed(self, claim: Claim, *, begin: bool) -> bool:
         terms, free = self._terms, self._free()
         if len(self._busy) >= terms.concurrency or not free:
             return False
         _check_room(self._target)
-        sent = time.monotonic()
+        claim.sent()
         job = self._queue.claim(
             terms.name,
-            token,
+            claim.token,
             backends=free,
             lease=terms.lease,
             deadline=terms.limit + OVERTIME_SECONDS,
         )
         if job is None:
             return False
-        hold = Hold(self._queue, job, token, lease=terms.lease, claimed_at=sent, woken=self._wake)
+        hold = Hold(
+            *(self._queue, job, claim.token),
+            lease=terms.lease,
+            claimed_at=claim.sent_at,
+            woken=self._wake,
+        )
         hold.start()
         with self._room:
             self._busy[hold] = job.resource
-        self._inbox.put(lambda: self._begin(hold))
+        self._inbox.put(lambda: self._begin(hold, begin=begin))
         return True
 
     def _free(self) -> dict[str, str]:
@@ -252,7 +285,7 @@ class Worker:
 
     # What comes of attempts, in the main thread.
 
-    def _begin(self, hold: Hold) -> None:
+    def _begin(self, hold: Hold, *, begin: bool) -> None:
         attempt = Attempt(
             self._app,
             self._queue,
@@ -264,9 +297,10 @@ class Worker:
         )
         self._attempts[hold] = attempt
         self._watcher.begun(hold.job)
-        self._see_to(attempt, attempt.release if self._ending else attempt.run)
+        begin = begin and not self._ending
+        self._see_to(attempt, attempt.run if begin else attempt.release)
 
-    def _see_to(self, attempt: Attempt, ending: Callable[[], Report]) -> None:
+    def _see_to(self, attempt: Attempt, ending: Callable[[], Report | None]) -> None:
         """Let this be how it ends, in a thread of its own."""
 
         def work() -> None:
@@ -274,17 +308,23 @@ class Worker:
             self._inbox.put(lambda: self._end(attempt, report))
 
         name = f"imagen-job-{attempt.job.id[:8]}"
-        threading.Thread(target=work, name=name, daemon=True).start()
+        try:
+            threading.Thread(target=work, name=name, daemon=True).start()
+        except RuntimeError as error:  # there are as many threads as this system allows
+            self._watcher.warned(f"job {attempt.job.id}: {error}")
+            attempt.hand_over()
+            self._end(attempt, attempt.release())
 
-    def _end(self, attempt: Attempt, report: Report) -> None:
-        if self._attempts.pop(attempt.hold, None) is None:
+    def _end(self, attempt: Attempt, report: Report | None) -> None:
+        if report is None or self._attempts.pop(attempt.hold, None) is None:
             return
+        self._problems.pop(attempt.hold, None)
         with self._room:
             self._over += 1  # before there is room: who sees that knows why
             self._busy.pop(attempt.hold, None)
             self._room.notify()
         self.unanswered += report.result == "unanswered"
-        self._watcher.ended(attempt.job, report)
+        self._watcher.ended(attempt.job, report._replace(seconds=attempt.seconds))
 
     def _stop_all(self) -> None:
         """Give back what is in hand: what can't stop by itself in time is released as it is."""
@@ -293,8 +333,8 @@ class Worker:
             if not attempt.is_left_elsewhere:
                 attempt.stop("release")
         self._take_until(lambda: not self._is_stopping())
-        for attempt in self._attempts.values():
-            attempt.hold.leave()  # one try each
+        for attempt in [*self._attempts.values()]:
+            attempt.hand_over()  # one try each
             if attempt.hold.standing != "over":
                 self._see_to(attempt, attempt.release)
         self._take_until(lambda: not self._attempts)
@@ -339,8 +379,10 @@ def _check_room(target: Target) -> None:
     prepare(target)
     free = shutil.disk_usage(target.folder).free
     if free < LEAST_BYTES:
-        told = f"there is no room in {target.folder}: {free // 2**20} MiB are left"
-        raise UnavailableError(told, hint="nothing is claimed until there is")
+        raise UnavailableError(
+            f"there is no room in {target.folder}: {free // 2**20} MiB are left",
+            hint="nothing is claimed until there is",
+        )
 
 
 def shared_resource(resource: str | None) -> str:

@@ -120,11 +120,11 @@ class Shift:
         assert found
         return found
 
-    def start(self, **terms: Any) -> Worker:
-        """Begin to work; a lease of a few seconds."""
+    def worker(self, **terms: Any) -> Worker:
+        """One that does nothing yet; a lease of a few seconds."""
         given = {"name": "worker", "drain": True, "lease": 3.0, "pause": 0.0, **terms}
         served = {name: self.app.instance(name).backend.resource or "" for name in self.backends}
-        worker = Worker(
+        return Worker(
             self.app,
             self.queue,
             served,
@@ -134,6 +134,10 @@ class Shift:
             target=self.app.target(flag=""),
             watcher=self.log,
         )
+
+    def start(self, **terms: Any) -> Worker:
+        """Begin to work."""
+        worker = self.worker(**terms)
         thread = threading.Thread(target=worker.run, args=(self.stop, self.hurry))
         self._threads.append(thread)
         thread.start()
