@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imagen_core.errors import ImagenError, UsageError
+from imagen_core.errors import ImagenError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,11 @@ T = TypeVar("T")
 
 
 class DatabaseError(ImagenError):
-    """The database can't be used: locked, corrupt, from a newer imagen, or not writable."""
+    """The database can't be used: corrupt, from a newer imagen, not writable, or locked."""
+
+
+class LockedError(DatabaseError, UnavailableError):
+    """Others have written for longer than anybody waits."""
 
 
 class Database:
@@ -41,6 +45,7 @@ class Database:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._opened = (0, 0)
+        self._closing = False
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -54,8 +59,10 @@ class Database:
             return self._patiently(lambda: connection.execute(query, values).fetchall())
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the file back; who waits for others in it gives up."""
+        self._closing = True
         with self._lock:
+            self._closing = False
             if self._connection:
                 self._connection.close()
                 self._connection = None
@@ -69,7 +76,10 @@ class Database:
                 yield self._connection
             except (sqlite3.Error, OSError) as error:
                 reason = getattr(error, "strerror", None) or error
-                raise DatabaseError(f"{self.path}: {reason}") from error
+                told = f"{self.path}: {reason}"
+                if _is_locked(error):
+                    raise LockedError(told, hint="another process writes; try again") from error
+                raise DatabaseError(told) from error
             except (UnicodeEncodeError, OverflowError) as error:
                 raise UsageError(f"{self.path} can't hold such a value: {error}") from error
 
@@ -111,7 +121,7 @@ class Database:
             try:
                 return call()
             except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
+                if not _is_locked(error) or self._closing or time.monotonic() > deadline:
                     raise
             time.sleep(PAUSE)
 
@@ -146,6 +156,10 @@ class Database:
                 for statement in migration.split(";"):
                     connection.execute(statement)
             connection.execute(f"pragma user_version={newest}")
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
-from imagen_core import UsageError
+from imagen_core import UnavailableError, UsageError
 from imagen_core.database import Database, DatabaseError
 
 if TYPE_CHECKING:
@@ -146,12 +148,37 @@ def test_file_that_somebody_else_holds_is_told_after_the_time_out(
     database, other = opened(), opened()
     add(database, "mine")
 
-    with other.write(), pytest.raises(DatabaseError) as caught:
+    with other.write(), pytest.raises(UnavailableError) as caught:
         add(database, "too late")
     add(database, "in time")
 
     assert caught.value.message == f"{database.path}: database is locked"
+    assert isinstance(caught.value, DatabaseError)
     assert texts(database) == ["mine", "in time"]
+
+
+def test_closing_waits_for_nobody_who_waits_for_others(opened: Callable[..., Database]) -> None:
+    database, other = opened(busy_seconds=600), opened()
+    add(database, "mine")
+    locked = threading.Event()
+    caught: list[BaseException] = []
+
+    def late() -> None:
+        try:
+            with database.write():
+                pass
+        except DatabaseError as error:
+            caught.append(error)
+
+    waiting = threading.Thread(target=late)
+    with other.write(), mock.patch.object(time, "sleep", side_effect=lambda _: locked.set()):
+        waiting.start()
+        locked.wait()
+        database.close()
+        waiting.join()
+
+    assert [str(error) for error in caught] == [f"{database.path}: database is locked"]
+    assert texts(database) == ["mine"]
 
 
 def test_reader_is_not_stopped_by_a_writer(opened: Callable[..., Database]) -> None:

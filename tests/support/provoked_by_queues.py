@@ -6,6 +6,7 @@ import contextlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from imagen_core.cli import run
 from imagen_core.jobs import SqliteQueue
@@ -93,6 +94,16 @@ def worked(folder: Path, version: int = 1, on: str = "mock", **options: Any) -> 
     return terminal.told(run(CAT, terminal=terminal, app=app))
 
 
+def held(folder: Path) -> Told:
+    """Somebody writes to the queue, and comes to no end."""
+    short = mock.patch.dict(SqliteQueue.__init__.__kwdefaults__, busy_seconds=0.05)
+    held = contextlib.closing(SqliteQueue(shared_folder(folder)))
+    with held as queue, queue.database.write(), short:
+        terminal, app = Listener(), shared(folder)
+        app.console = terminal
+        return terminal.told(run(["enqueue", "cat"], terminal=terminal, app=app))
+
+
 CASES = {
     "a prompt and --file are two things": Case("enqueue cat --file x.txt"),
     "--format, --repeat and --expand are for the rows of a --file": Case(
@@ -126,6 +137,7 @@ OTHER_CASES: dict[str, Callable[[Path], Told]] = {
         *("--image", "{folder}/cat.png") * 17,
         prepare=write("cat.png", png(4, 3)),
     ),
+    "…: database is locked": held,
     "--backends names none": queued("worker", "--backends", ","),
     "'…' is not ready: …": queued(
         *("worker", "--backends", "picky"), config="backends: {picky: {type: picky, ready: false}}"
