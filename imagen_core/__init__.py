@@ -23,6 +23,7 @@ _HOMES = {
         "PluginError",
         "RejectedError",
         "UnavailableError",
+        "UnsavedError",
         "UsageError",
         "told",
     ),
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
         PluginError as PluginError,
         RejectedError as RejectedError,
         UnavailableError as UnavailableError,
+        UnsavedError as UnsavedError,
         UsageError as UsageError,
         told as told,
     )

@@ -19,6 +19,7 @@ from imagen_core.errors import (
     CredentialsError,
     ImagenError,
     PluginError,
+    UnsavedError,
     UsageError,
 )
 from imagen_core.files import prepare
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 Stop = Literal["cancel", "deadline", "release"]
 Result = Literal["succeeded", "queued", "failed", "cancelled", "released", "lost", "unanswered"]
 
-HERE = (CredentialsError.code, ConfigError.code, PluginError.code)
+HERE = (CredentialsError.code, ConfigError.code, PluginError.code, UnsavedError.code)
 """What is wrong with this worker rather than with the job: another one may do it."""
 
 

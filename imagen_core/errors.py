@@ -7,6 +7,7 @@ ImagenError            1    the generation failed
 ├── CredentialsError   3    missing or refused; the hint names the variable
 ├── RejectedError      4    the backend refused the request
 ├── UnavailableError   5    not now: refused connection, time-out, rate limit; retryable
+├── UnsavedError       1    a picture came, and no folder takes it
 ├── PartialFailure     7    several were asked for, and some failed
 └── Cancelled        130    interrupted
 
@@ -104,6 +105,12 @@ class UnavailableError(ImagenError):
     retryable = True
 
 
+class UnsavedError(ImagenError):
+    """A picture came that could be written nowhere; its server may still have it."""
+
+    code = "unsaved"
+
+
 class PartialFailure(ImagenError):
     """Several pictures were asked for, and some of them failed."""
 
@@ -136,6 +143,7 @@ ERRORS: dict[str, type[ImagenError]] = {
         CredentialsError,
         RejectedError,
         UnavailableError,
+        UnsavedError,
         PartialFailure,
         Cancelled,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from imagen_core import files
-from imagen_core.errors import Cancelled, ImagenError
+from imagen_core.errors import Cancelled, ImagenError, UnsavedError
 from imagen_core.header import image_header
 from imagen_core.leftovers import is_there
 from imagen_core.types import (
@@ -300,7 +300,7 @@ class Making:
         """
         import tempfile
 
-        told = f"could not write {wanted}: {files.reason(error)}; "
+        told, kind = f"could not write {wanted}: {files.reason(error)}; ", ImagenError
         for folder in (self._rescue, Path(tempfile.gettempdir()) / f"imagen-{RESCUE_FOLDER}"):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -311,9 +311,9 @@ class Making:
             hint = "move it from there, and make room or choose another folder"
             break
         else:
-            told += "nor to any other folder"
+            told, kind = f"{told}nor to any other folder", UnsavedError
             hint = "make room on the disk"
-        self._fail(ImagenError(told, hint=hint), cause=error)
+        self._fail(kind(told, hint=hint), cause=error)
 
 
 class _NotOursError(Exception):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from datetime import datetime
 from platform import node
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
+from imagen_core import files
 from imagen_core.worker import shared_resource
 from works import until
 
@@ -236,6 +240,24 @@ def test_folder_that_is_lost_after_the_claim_is_told_without_a_flag_that_is_none
     failure = shift.job(job_id).errors[0].failure
     assert "cannot make the folder" in failure.message
     assert failure.hint == "set output.dir"
+
+
+def test_picture_that_no_folder_takes_is_fetched_again_and_not_paid_for_again(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shift.configure({"gated": {"type": "gated", "lasting": True}})
+    job_id = shift.enqueue()
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        patch.setattr(files, "place", mock.Mock(side_effect=full))
+        assert shift.work(most=1) == ["queued"]
+    [error] = shift.job(job_id).errors
+    assert (error.failure.code, shift.pictures()) == ("unsaved", [])
+
+    assert shift.work() == ["queued", "succeeded"]
+
+    assert shift.gates.seen("submitted") == [job_id]
+    assert len(shift.pictures()) == 1
 
 
 def test_nothing_is_claimed_while_there_is_no_room_for_a_picture(
