@@ -244,9 +244,10 @@ class Attempt:
 
     def _ended(self, run: Run) -> Report:
         """Its pictures are on the disk."""
+        publishes = self._queue.publishes
         whose = self.job.owner or self._app.context.owner_user_id
-        problems = self._pipeline.unpublished(run)
-        if self._queue.publishes and whose and problems:
+        problems = self._pipeline.problems(run, publishes) if publishes and whose else []
+        if problems:
             told = f"the picture is made, and not where its owner sees it: {'; '.join(problems)}"
             failure = Failure(code="unpublished", message=told, retryable=True)
             after = self._pause * self.job.attempt
@@ -276,6 +277,11 @@ class Attempt:
     def _given_up(
         self, failure: Failure, run: Run | None, *, retry: bool, after: float | None = None
     ) -> Report:
+        paths = [output.path for output in run.outputs] if run else []
+        if unnamed := [path for path in paths if path not in failure.message]:
+            told = f"{failure.message}; what was made is {', '.join(unnamed)}"
+            failure = replace(failure, message=told)
+
         def fail(id: str, token: str) -> Ending:
             return self._queue.fail(id, token, failure, retry=retry, after=after)
 

@@ -27,11 +27,12 @@ Item = Event | Run | Note
 
 
 class Step(NamedTuple):
-    """A step that is on, ready to run."""
+    """A step that is on, ready to run; `switch`: the key of what turned it on."""
 
     name: str
     phase: Phase
     run: Callable[[Done], Iterable[Note]]
+    switch: str = ""
 
 
 class Pipeline:
@@ -69,9 +70,9 @@ class Pipeline:
         other._caller, other._owner, other._is_lost = caller, owner, is_lost
         return other
 
-    def unpublished(self, run: Run) -> list[str]:
-        """What its `publish` steps had to warn of."""
-        names = {step.name for step in self._steps if step.phase == "publish"}
+    def problems(self, run: Run, switch: str) -> list[str]:
+        """What the steps of this switch had to warn of."""
+        names = {step.name for step in self._steps if step.switch == switch}
         return [note.text for note in run.notes if note.warning and note.step in names]
 
     def run(

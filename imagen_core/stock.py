@@ -14,7 +14,7 @@ from imagen_core import files
 from imagen_core.errors import ImagenError, RejectedError, UsageError
 from imagen_core.files import Target
 from imagen_core.header import image_header
-from imagen_core.leftovers import is_there, run_of, sidecar_of
+from imagen_core.leftovers import is_running, is_there, run_of, sidecar_of
 from imagen_core.making import RESCUE_FOLDER, expected_values, name_values
 from imagen_core.sound import damage
 from imagen_core.types import Output, Run
@@ -266,12 +266,6 @@ def _is_torn(path: Path) -> bool:
 def _is_left(part: Path) -> bool:
     """Whether the process that wrote this temporary file is gone; its number is in the name."""
     number = part.name.split("-")[1]
-    if os.name == "nt" or not number.isdigit():
+    if not number.isdigit():
         return False
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except OSError:
-        return False
-    return int(number) == os.getpid()
+    return int(number) == os.getpid() or not is_running(int(number))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from imagen_core.queueing import Offer
-from imagen_core.types import Failure, Note
-from queues import FAILURE, all_jobs, end_next, far, opened, script, shared, shared_folder
+from imagen_core.cli import waiting
+from imagen_core.queueing import NewJob, Offer
+from imagen_core.types import Failure, Note, new_id
+from queues import FAILURE, OWNER, all_jobs, end_next, far, opened, script, shared, shared_folder
 from small import SMALL
 
 if TYPE_CHECKING:
@@ -164,6 +165,24 @@ def test_backend_that_no_worker_serves_is_told(imagen: Any, tmp_path: Path) -> N
     assert told in before.err
     assert told not in after.err
     assert "imagen: waiting: the job " in after.err
+
+
+def test_silence_is_broken_once_and_frees_what_a_dead_worker_holds(
+    imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "SILENCE_SECONDS", -1.0)
+    with opened(shared_folder(tmp_path)) as queue:
+        dead = queue.enqueue(NewJob(backend="mock", payload={}, owner=OWNER)).id
+        queue.claim("dead", new_id(), backends={"mock": ""}, lease=0.001, deadline=60)
+    script(tmp_path, "", "", "", "interrupt")
+
+    done = imagen(*CAT, "--wait", app=shared(tmp_path))
+
+    assert done.err.count("no worker has taken a job of 'mock' for a minute") == 1
+    with opened(shared_folder(tmp_path)) as queue:
+        job = queue.get(dead)
+    assert job
+    assert (job.state, job.crashes) == ("queued", 1)
 
 
 def test_ctrl_c_ends_the_waiting_and_leaves_the_jobs(imagen: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,19 @@ def worked(folder: Path, version: int = 1, on: str = "mock", **options: Any) -> 
     return terminal.told(run(CAT, terminal=terminal, app=app))
 
 
+def silent(folder: Path) -> Told:
+    """Nothing is new for longer than anybody likes to wait."""
+    with mock.patch("imagen_core.cli.waiting.SILENCE_SECONDS", -1.0):
+        return queued(*CAT, prepare=saying("", "", "make"))(folder)
+
+
+def of_another_worker(folder: Path) -> Told:
+    """A health file that was written just now by a process that lives."""
+    about = f'{{"at":"","pid":{os.getppid()},"jobs":[],"ended":0}}'
+    (folder / "health").write_text(about)
+    return queued("worker", "--once", "--health-file", "{folder}/health")(folder)
+
+
 def held(folder: Path) -> Told:
     """Somebody writes to the queue, and comes to no end."""
     short = mock.patch.dict(SqliteQueue.__init__.__kwdefaults__, busy_seconds=0.05)
@@ -176,6 +190,11 @@ OTHER_CASES: dict[str, Callable[[Path], Told]] = {
     "no worker serves '…' now; what is queued waits for one": queued(
         *CAT, prepare=saying("", "make")
     ),
+    (
+        "no worker has taken a job of '…' for a minute; "
+        "'imagen jobs stats' tells who served it last"
+    ): silent,
+    "… is the health file of another worker, process …": of_another_worker,
     "…; it is waited for": queued(*CAT, result=far(), prepare=saying("no answer")),
     "… is where … has put it": queued(*CAT, result=far()),
 }
