@@ -179,6 +179,11 @@ class Attempt:
             self._checkpoint = msgspec.convert(self.job.checkpoint, Checkpoint)
         request = replace(request, id=payload.making_id(self.job.id, self._checkpoint.making))
         stock = Stock(self._target.folder, self._ledger, where=Path)
+        known = stock.recorded(request.id)
+        if known and self._is_of_others(known, request):
+            told = f"the id {request.id} is that of another picture"
+            hint = "leave it out, and the job gets one of its own"
+            return self._failed(Failure(code=UsageError.code, message=told, hint=hint))
         find = stock.find(request, self._target, self._backend.about)
         if find.run:
             return self._adopted(find, request, stock)
@@ -186,6 +191,14 @@ class Attempt:
         if self.hold.standing != "ours" and not self.hold.is_sure():
             return self._doubtful()  # it has slept, and another worker may be at it
         return self._made(request, target)
+
+    def _is_of_others(self, known: Run, request: Request) -> bool:
+        """Whether what is there under this id was made for somebody else, or of another prompt.
+
+        Whoever enqueues chooses the id, and may choose that of a job which the queue forgot.
+        """
+        asked = known.owner, known.request.typed_prompt
+        return asked != (self.job.owner, request.typed_prompt)
 
     def _adopted(self, find: Find, request: Request, stock: Stock) -> Report | None:
         """It was made here before, and lacks its name or its steps at most."""

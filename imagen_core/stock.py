@@ -93,7 +93,7 @@ class Stock:
     def find(self, request: Request, target: Target, about: About) -> Find:
         """What there is of this making, which nobody has written down as done."""
         self._look(next(target.candidates(expected_values(request, about))).parent)
-        run = self._recorded(request.id)
+        run = self.recorded(request.id)
         if run is None:
             return self._by_sidecar(request, target, about)
         run = replace(run, request=request)
@@ -148,7 +148,8 @@ class Stock:
             with contextlib.suppress(OSError):
                 found[path] = files.digest(path.read_bytes())
 
-    def _recorded(self, run_id: str) -> Run | None:
+    def recorded(self, run_id: str) -> Run | None:
+        """What the ledger has under this id, as far as it can be read."""
         try:
             return self._ledger.get(run_id) if self._ledger else None
         except ImagenError as error:
