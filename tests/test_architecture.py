@@ -32,6 +32,7 @@ LAYERS = (
         "http",
         "known",
         "mock_art",
+        "mock_letters",
         "png",
         "png_stream",
         "script",
@@ -80,7 +81,7 @@ ROOMS = {
     "click": {"cli", "terminal"},
     "sqlite3": {"database"},
     "PIL": {
-        *("sheet", "sound", "mock", "mock_art", "testing"),
+        *("sheet", "sound", "mock", "mock_art", "mock_letters", "testing"),
         *("glyphs", "png_stream", "thumbnail", "unifont"),
     },
     "httpx": {"http"},
