@@ -105,7 +105,8 @@ class Pipeline:
         for. Setting `cancel` ends what is running, and once `enough`, which is told how many have
         failed, says so, nothing new begins; each Request has its Run all the same. `load` makes
         the Request that the backend gets at the last moment, so that not all input images need
-        be in memory at once. `settled` is told of each Run when all its steps are over, too.
+        be in memory at once. `settled` is told of each Run when all its steps are over, too. One
+        that never began has no steps: there may be thousands of them.
         """
         crew = Crew(cancel, self._grace, finish=self._finish, enough=enough)
         for request, place in zip(requests, _places(requests, target), strict=True):
@@ -161,6 +162,8 @@ class Pipeline:
 
     def _finish(self, making: Making) -> None:
         """What comes between the last picture and the printed path, still in its thread."""
+        if not making.has_begun:
+            return
         notes = self._run_steps("record", _done(making.run), making.errors.append)
         making.note(*notes)
         if notes:
@@ -170,6 +173,8 @@ class Pipeline:
             making.note(Note(step="ledger", text=problem, warning=True))
 
     def _publish(self, making: Making) -> Iterator[Note]:
+        if not making.has_begun:
+            return
         notes = self._run_steps("publish", _done(making.run), self._on_error)
         if notes:
             making.note(*notes)
