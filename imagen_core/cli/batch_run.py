@@ -53,6 +53,12 @@ class BatchMaking:
 
     def run(self) -> None:
         """Make all that is left, show it, and end with the exit code of it all."""
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            raise self._interrupted() from None
+
+    def _run(self) -> None:
         left = self._batch.sort_out(known_ledger(self._app, self._flags))
         self._tally.skipped = left.skipped
         for warning in left.warnings:
@@ -137,11 +143,7 @@ class BatchMaking:
         if self._unnoted:
             console.error(_unnoted(self._unnoted))
         if tally.left and self._drain.is_set():
-            done = tally.done + tally.skipped + tally.adopted
-            raise Cancelled(
-                f"interrupted: {done} of {tally.total} are done",
-                hint="the same command goes on from there",
-            )
+            raise self._interrupted()
         if tally.left:
             failures = f"{tally.failed} failure{'s' * (tally.failed != 1)}"
             console.info(f"stopped after {failures}; the same command goes on")
@@ -151,6 +153,12 @@ class BatchMaking:
             raise click.exceptions.Exit(code)
         if self._unnoted:
             raise click.exceptions.Exit(ImagenError.exit_code)
+
+    def _interrupted(self) -> Cancelled:
+        tally = self._tally
+        done = tally.done + tally.skipped + tally.adopted
+        told = f"interrupted: {done} of {tally.total} are done"
+        return Cancelled(told, hint="the same command goes on from there")
 
     def _tell_the_same(self) -> None:
         """Name the rows of failures that people were told of once; programs had each of them."""
