@@ -52,7 +52,7 @@ class Pipeline:
         self._instance = instance
         self._ledger = ledger
         self._ledger_problem = ""
-        self._rescue = data / RESCUE_FOLDER
+        self.rescue = data / RESCUE_FOLDER
         self._steps = steps
         self._caller = caller
         self._owner = owner
@@ -155,7 +155,7 @@ class Pipeline:
             caller=self._caller,
             owner=self._owner,
             record=self._record,
-            rescue=self._rescue,
+            rescue=self.rescue,
             load=load,
             is_lost=self._is_lost,
         )
