@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from imagen_core.cli.shared import cancelled_by_signals, end
+from imagen_core.cli.shared import end
 from imagen_core.cli.telling import Telling
 from imagen_core.errors import Cancelled, ImagenError, UnavailableError, UsageError
 from imagen_core.leftovers import is_there
@@ -18,6 +17,7 @@ from imagen_core.queueing import pause
 from imagen_core.types import Failure, Progress, Run
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
     from imagen_core.app import App
@@ -48,9 +48,11 @@ class Awaited(NamedTuple):
 
 
 class Waiting:
-    """Asks how jobs are until all are over."""
+    """Asks how jobs are until all are over, or `stop` is set."""
 
-    def __init__(self, app: App, intake: Intake, jobs: list[Awaited]) -> None:
+    def __init__(
+        self, app: App, intake: Intake, jobs: list[Awaited], stop: threading.Event
+    ) -> None:
         self._app = app
         self._console = app.console
         self._intake = intake
@@ -59,7 +61,7 @@ class Waiting:
         self._open = deque(jobs)
         self._bar = app.console.bar(len(jobs))
         self._telling = Telling(app)
-        self._stop = threading.Event()
+        self._stop = stop
         self._failures: list[Failure] = []
         self._seen: dict[str, tuple[object, ...]] = {}
         self._queued: set[str] = set()
@@ -68,12 +70,12 @@ class Waiting:
     def run(self) -> None:
         """Wait, and end with the exit code of all together."""
         idle = 0
-        with cancelled_by_signals(self._stop):
-            self._look()
+        self._look()
+        if not self._stop.is_set():
             self._tell_what_is_waited_for()
-            while self._open and not self._stop.is_set():
-                self._stop.wait(pause(self._queue, idle))
-                idle = 0 if self._look() else idle + 1
+        while self._open and not self._stop.is_set():
+            self._stop.wait(pause(self._queue, idle))
+            idle = 0 if self._look() else idle + 1
         self._bar.hide()
         if self._open:
             raise self._interrupted()
