@@ -53,7 +53,7 @@ class Pipeline:
         self._instance = instance
         self._ledger = ledger
         self._ledger_problem = ""
-        self._rescue = data / RESCUE_FOLDER
+        self.rescue = data / RESCUE_FOLDER
         self._steps = steps
         self._caller = caller
         self._owner = owner
@@ -106,7 +106,8 @@ class Pipeline:
         for. Setting `cancel` ends what is running, and once `enough`, which is told how many have
         failed, says so, nothing new begins; each Request has its Run all the same. `load` makes
         the Request that the backend gets at the last moment, so that not all input images need
-        be in memory at once. `settled` is told of each Run when all its steps are over, too.
+        be in memory at once. `settled` is told of each Run when all its steps are over, too. One
+        that never began has no steps: there may be thousands of them.
         """
         crew = Crew(cancel, self._grace, finish=self._finish, enough=enough)
         for request, place in zip(requests, _places(requests, target), strict=True):
@@ -155,13 +156,15 @@ class Pipeline:
             caller=self._caller,
             owner=self._owner,
             record=self._record,
-            rescue=self._rescue,
+            rescue=self.rescue,
             load=load,
             is_lost=self._is_lost,
         )
 
     def _finish(self, making: Making) -> None:
         """What comes between the last picture and the printed path, still in its thread."""
+        if not making.has_begun:
+            return
         notes = self._run_steps("record", _done(making.run), making.errors.append)
         making.note(*notes)
         if notes:
@@ -171,6 +174,8 @@ class Pipeline:
             making.note(Note(step="ledger", text=problem, warning=True))
 
     def _publish(self, making: Making) -> Iterator[Note]:
+        if not making.has_begun:
+            return
         notes = self._run_steps("publish", _done(making.run), self._on_error)
         if notes:
             making.note(*notes)

@@ -23,6 +23,7 @@ LAYERS = (
     (
         "hookspecs",
         "yaml_file",
+        "background",
         "blocks",
         "config",
         "files",

@@ -12,7 +12,18 @@ from msgspec.structs import replace
 from imagen_core.cli import waiting
 from imagen_core.queueing import NewJob, Offer
 from imagen_core.types import Failure, Note, new_id
-from queues import FAILURE, OWNER, all_jobs, end_next, far, opened, script, shared, shared_folder
+from queues import (
+    FAILURE,
+    OWNER,
+    all_jobs,
+    end_next,
+    far,
+    interrupted_at_second,
+    opened,
+    script,
+    shared,
+    shared_folder,
+)
 from small import SMALL
 
 if TYPE_CHECKING:
@@ -198,6 +209,40 @@ def test_ctrl_c_ends_the_waiting_and_leaves_the_jobs(imagen: Any, tmp_path: Path
         "'imagen jobs' lists what there is\n"
     )
     assert (first.state, second.state) == ("queued", "queued")
+
+
+@pytest.mark.parametrize("key", ["", "k"])
+def test_ctrl_c_while_they_are_queued_leaves_no_job_without_its_id(
+    imagen: Any, tmp_path: Path, key: str
+) -> None:
+    args = (*CAT, "--count", "5", *(("--key", key) if key else ()))
+    interrupted_at_second(tmp_path)
+
+    done = imagen(*args, app=shared(tmp_path))
+
+    more = "; the same command adds the others" if key else ""
+    ids = [job.id for job in all_jobs(shared_folder(tmp_path))]
+    assert (done.exit_code, done.out.split(), len(ids)) == (130, ids, 2)
+    assert done.err.endswith(
+        "imagen: error: interrupted: 2 of 5 jobs are in the queue\n"
+        "  hint: 'imagen jobs cancel' with their ids cancels; "
+        f"'imagen jobs' lists what there is{more}\n"
+    )
+
+
+def test_ctrl_c_while_they_are_queued_ends_the_waiting_too(imagen: Any, tmp_path: Path) -> None:
+    interrupted_at_second(tmp_path)
+
+    done = imagen(*CAT, "--count", "5", "--key", "k", "--wait", app=shared(tmp_path))
+
+    first, second = all_jobs(shared_folder(tmp_path))
+    assert (done.exit_code, done.out) == (130, "")
+    assert done.err.endswith(
+        "imagen: 2 of 5 jobs are in the queue; the same command adds the others\n"
+        "imagen: error: no longer waiting; 2 jobs are in the queue still\n"
+        f"  hint: 'imagen jobs cancel {first.id} {second.id}' cancels; "
+        "'imagen jobs' lists what there is\n"
+    )
 
 
 def test_queue_out_of_reach_is_told_once_and_waited_for(imagen: Any, tmp_path: Path) -> None:

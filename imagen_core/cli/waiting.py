@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from imagen_core.cli.shared import cancelled_by_signals, end
+from imagen_core.cli.shared import end
 from imagen_core.cli.telling import Telling
 from imagen_core.errors import Cancelled, ImagenError, UnavailableError, UsageError
 from imagen_core.leftovers import is_there
@@ -20,6 +19,7 @@ from imagen_core.queueing import pause
 from imagen_core.types import Failure, Progress, Run
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
     from imagen_core.app import App
@@ -52,9 +52,11 @@ class Awaited(NamedTuple):
 
 
 class Waiting:
-    """Asks how jobs are until all are over."""
+    """Asks how jobs are until all are over, or `stop` is set."""
 
-    def __init__(self, app: App, intake: Intake, jobs: list[Awaited]) -> None:
+    def __init__(
+        self, app: App, intake: Intake, jobs: list[Awaited], stop: threading.Event
+    ) -> None:
         self._app = app
         self._console = app.console
         self._intake = intake
@@ -63,7 +65,7 @@ class Waiting:
         self._open = deque(jobs)
         self._bar = app.console.bar(len(jobs))
         self._telling = Telling(app)
-        self._stop = threading.Event()
+        self._stop = stop
         self._failures: list[Failure] = []
         self._seen: dict[str, tuple[object, ...]] = {}
         self._silent: set[str] = set()
@@ -72,16 +74,16 @@ class Waiting:
     def run(self) -> None:
         """Wait, and end with the exit code of all together."""
         idle, news_at = 0, time.monotonic()
-        with cancelled_by_signals(self._stop):
-            self._look()
+        self._look()
+        if not self._stop.is_set():
             self._tell_what_is_waited_for()
-            while self._open and not self._stop.is_set():
-                self._stop.wait(pause(self._queue, idle))
-                idle = 0 if self._look() else idle + 1
-                if not idle or time.monotonic() > news_at + SILENCE_SECONDS:
-                    news_at = time.monotonic()
-                    if idle:
-                        self._break_silence()
+        while self._open and not self._stop.is_set():
+            self._stop.wait(pause(self._queue, idle))
+            idle = 0 if self._look() else idle + 1
+            if not idle or time.monotonic() > news_at + SILENCE_SECONDS:
+                news_at = time.monotonic()
+                if idle:
+                    self._break_silence()
         self._bar.hide()
         if self._open:
             raise self._interrupted()

@@ -14,7 +14,16 @@ from imagen_core.jobs import SqliteQueue
 from imagen_core.queueing import NewJob
 from imagen_core.types import new_id
 from provoking import Case, Listener, Told, write
-from queues import CONFIG, OWNER, end_next, far, script, shared, shared_folder
+from queues import (
+    CONFIG,
+    OWNER,
+    end_next,
+    far,
+    interrupted_at_second,
+    script,
+    shared,
+    shared_folder,
+)
 from scripted import png
 
 if TYPE_CHECKING:
@@ -185,6 +194,9 @@ OTHER_CASES: dict[str, Callable[[Path], Told]] = {
     "the job … is gone from the queue": queued(*CAT, prepare=saying("forget")),
     "the result of the job … can't be read: …": queued(*CAT, result={}),
     "the job … was cancelled": queued(*CAT, cancelled=True),
+    "interrupted: … of … jobs are in the queue": queued(
+        "enqueue", "cat", "--count", "3", prepare=interrupted_at_second
+    ),
     "no longer waiting; … in the queue still": queued(*CAT, prepare=saying("", "interrupt")),
     "the job … is there already, by the key": queued("enqueue", "cat", "--key", "k"),
     "no worker serves '…' now; what is queued waits for one": queued(
