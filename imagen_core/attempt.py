@@ -93,8 +93,6 @@ class Attempt:
         self._is_made = False
         self._checkpoint = Checkpoint()
         self._begun = time.monotonic()
-        self.problem = ""
-        """What was last told of it."""
 
     @property
     def seconds(self) -> float:

@@ -155,9 +155,6 @@ class Worker:
                 self._end(attempt, Report("lost", seconds=attempt.seconds))
         elif late:
             attempt.stop("deadline")
-        if hold.problem and hold.problem != attempt.problem:
-            self._watcher.warned(f"job {attempt.job.id}: {hold.problem}")
-        attempt.problem = hold.problem
 
     # What comes of claiming, in a thread of its own, since the queue may be slow to answer.
 
@@ -216,7 +213,15 @@ class Worker:
         )
         if job is None:
             return False
-        hold = Hold(self._queue, job, token, lease=terms.lease, claimed_at=sent, woken=self._wake)
+        hold = Hold(
+            self._queue,
+            job,
+            token,
+            lease=terms.lease,
+            claimed_at=sent,
+            woken=self._wake,
+            warned=lambda problem: self._tell(f"job {job.id}: {problem}"),
+        )
         hold.start()
         with self._room:
             self._busy[hold] = job.resource
