@@ -107,7 +107,7 @@ class Watch(Watcher):
             self._stop.set()
 
 
-def work() -> None:
+def work(lease: float = LEASE) -> None:
     app = App(Terminal())
     queue = SqliteQueue(app.paths.data, backoff=lambda _: 0.05)
     names = app.instances()
@@ -116,7 +116,7 @@ def work() -> None:
         app,
         queue,
         {name: app.instance(name).backend.resource or "" for name in names},
-        Terms(str(os.getpid()), lease=LEASE, concurrency=2),
+        Terms(str(os.getpid()), lease=lease, concurrency=2),
         pipeline=app.pipeline({}),
         ledger=app.ledger,
         target=app.target(),
@@ -128,4 +128,4 @@ def work() -> None:
 
 
 if __name__ == "__main__":
-    work()
+    work(*map(float, sys.argv[1:]))
