@@ -38,7 +38,7 @@ def server() -> Iterator[FakeComfyUI]:
 
 @pytest.fixture
 def web(server: FakeComfyUI) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         yield client
 
 

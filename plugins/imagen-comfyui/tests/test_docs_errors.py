@@ -82,7 +82,7 @@ def interrupted(world: World) -> Told:
 
     events = world.held()
     body = {"prompt_id": world.server.submits[-1].prompt_id}
-    httpx.post(f"{world.server.url}/interrupt", json=body)
+    httpx.post(f"{world.server.url}/interrupt", json=body, timeout=60)
     return told_by(events)
 
 

@@ -138,7 +138,7 @@ def test_prompt_that_somebody_deletes_is_lost(
     request = ask()
     events = make().generate(request)
     drive(events)
-    httpx.post(f"{server.url}/queue", json={"delete": [request.id]})
+    httpx.post(f"{server.url}/queue", json={"delete": [request.id]}, timeout=60)
 
     with pytest.raises(UnavailableError, match="somebody deleted it"):
         list(events)

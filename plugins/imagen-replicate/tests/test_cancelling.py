@@ -154,7 +154,7 @@ def test_interrupted_command_stops_the_prediction(
     until(lambda: server.predictions)
 
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=120)
 
     [made] = server.predictions
     assert process.returncode == 130

@@ -239,7 +239,7 @@ def test_files_are_served_without_a_token_and_to_readers_only(server, web):
     [url] = finish(web)["output"]
 
     assert fetch(url).status_code == 200
-    assert httpx.post(url).status_code == 405
+    assert httpx.post(url, timeout=60).status_code == 405
     assert [one.method for one in server.downloads] == ["GET", "POST"]
     assert all("authorization" not in one.headers for one in server.downloads)
 
@@ -309,7 +309,9 @@ def test_server_runs_as_a_command_until_it_is_stopped():
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        reply = httpx.get(f"{url}/predictions", headers={"Authorization": "Bearer r8_mine"})
+        reply = httpx.get(
+            f"{url}/predictions", headers={"Authorization": "Bearer r8_mine"}, timeout=60
+        )
         process.terminate()
         rest = process.stdout.read()
 
