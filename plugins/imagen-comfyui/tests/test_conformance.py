@@ -19,6 +19,7 @@ class ComfyConformance(BackendConformance):
     module = "imagen_comfyui"
     faults = frozenset({"slow", "refuse", "deny", "crash"})
     own_threads = (*BackendConformance.own_threads, "fake-comfyui")
+    stops_within = 30.0
     workflow = "flux1-schnell"
 
     @pytest.fixture

@@ -20,6 +20,7 @@ class ReplicateConformance(BackendConformance):
     module = "imagen_replicate"
     faults = frozenset({"slow", "refuse", "deny", "crash"})
     own_threads = (*BackendConformance.own_threads, "fake-replicate")
+    stops_within = 30.0
     environment = MappingProxyType({"REPLICATE_API_TOKEN": "r8_test-token"})
     model = ""
 
