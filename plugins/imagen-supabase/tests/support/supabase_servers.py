@@ -129,6 +129,8 @@ class Cluster:
             "fsync": "off",
             "full_page_writes": "off",
             "synchronous_commit": "off",
+            # An analysis that begins by itself changes plans, and keeps old rows for a while.
+            "autovacuum": "off",
             "shared_buffers": "16MB",
         }
         options = [word for name in settings for word in ("-c", f"{name}={settings[name]}")]
