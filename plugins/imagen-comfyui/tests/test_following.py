@@ -119,7 +119,8 @@ def test_server_that_stays_away_is_unavailable_with_the_hint(
     server: FakeComfyUI, make: Any, ask: Any, drive: Any
 ) -> None:
     server.hold(step=1)
-    events = make(unreachable_hint="boot the box").generate(ask())
+    hasty = Patience(poll=0.001, offline=0.3)
+    events = make(hasty, unreachable_hint="boot the box").generate(ask())
     drive(events)
     server.restart(down=True)
 
