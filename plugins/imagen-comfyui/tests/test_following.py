@@ -14,6 +14,7 @@ from imagen_core import (
     Progress,
     UnavailableError,
 )
+from works import until
 
 
 def test_without_a_websocket_the_history_is_enough(
@@ -57,6 +58,8 @@ def test_progress_goes_on_after_a_reconnect(make: Any, ask: Any, run_beside: Any
         server.drop_sockets()
         server.wait_sockets(0)
         server.wait_sockets(1)
+        # It looks once more then, and is not to find the run at its end.
+        until(lambda: server.requests[-1].path.startswith("/history"))
         server.release()
         thread.join(60)
 
