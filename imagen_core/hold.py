@@ -44,7 +44,8 @@ class Hold:
     """Holds one claimed job for its worker, until it is ended or lost.
 
     Beside the worker's own thread there is one that beats; only `clock` counts here. `woken` is
-    called, from either, when something happened that the worker should look at.
+    called, from either, when something happened that the worker should look at, and `warned` with
+    what is wrong, once for as long as it lasts.
     """
 
     def __init__(
@@ -56,14 +57,16 @@ class Hold:
         lease: float,
         claimed_at: float,
         woken: Callable[[], object],
+        warned: Callable[[str], object],
     ) -> None:
         self.job = job
         self.wants_cancel = False
-        self.problem = ""
+        self._problem = ""
         self._queue = queue
         self._token = token
         self._lease = lease
         self._woken = woken
+        self._warned = warned
         self._good = claimed_at
         self._doubted = 0.0
         self._lock = threading.Lock()
@@ -217,7 +220,7 @@ class Hold:
                     self._standing = "lost"
                 self.wants_cancel = self.wants_cancel or answer == "cancel"
                 if self._standing != "over":
-                    self.problem = ""  # else it is that of the call which ends the job
+                    self._problem = ""  # else it is that of the call which ends the job
         with self._heard:
             self._heard.notify_all()
         if answer != "ok":
@@ -225,6 +228,6 @@ class Hold:
         return answer
 
     def _note(self, problem: str) -> None:
-        if problem != self.problem:
-            self.problem = problem
-            self._woken()
+        if problem != self._problem:
+            self._problem = problem
+            self._warned(problem)

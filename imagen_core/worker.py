@@ -117,7 +117,6 @@ class Worker:
         self._watcher = watcher
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._attempts: dict[Hold, Attempt] = {}
-        self._problems: dict[Hold, str] = {}
         self._busy: dict[Hold, str] = {}
         self._over = 0
         self._announced = time.monotonic()
@@ -177,10 +176,6 @@ class Worker:
             attempt.doubt()
         elif late:
             attempt.stop("deadline")
-        problem = hold.problem
-        if problem and problem != self._problems.get(hold):
-            self._watcher.warned(f"job {attempt.job.id}: {problem}")
-        self._problems[hold] = problem
         if late and standing == "lost":
             # What still goes on here is another's by now, who would miss it.
             self._end(attempt, Report("lost"))
@@ -252,6 +247,7 @@ class Worker:
             lease=terms.lease,
             claimed_at=claim.sent_at,
             woken=self._wake,
+            warned=lambda problem: self._tell(f"job {job.id}: {problem}"),
         )
         hold.start()
         with self._room:
@@ -318,7 +314,6 @@ class Worker:
     def _end(self, attempt: Attempt, report: Report | None) -> None:
         if report is None or self._attempts.pop(attempt.hold, None) is None:
             return
-        self._problems.pop(attempt.hold, None)
         with self._room:
             self._over += 1  # before there is room: who sees that knows why
             self._busy.pop(attempt.hold, None)

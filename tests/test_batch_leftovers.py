@@ -321,7 +321,7 @@ def test_result_is_written_when_the_steps_are_over_and_not_with_the_next_one(
 
     def watching(asked: Request) -> Iterator[Any]:
         if asked.prompt == "a dog":
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not world.results and time.monotonic() < deadline:
                 time.sleep(0.01)
             seen.append((len(world.published), len(world.results)))

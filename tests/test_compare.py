@@ -83,7 +83,7 @@ def test_one_resource_makes_one_at_a_time_and_others_run_beside(world: World) ->
     at_work: set[str] = set()
     together: list[frozenset[str]] = []
     lock = threading.Lock()
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=60)
 
     def script(asked: Request) -> Iterator[Any]:
         with lock:

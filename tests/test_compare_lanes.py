@@ -44,7 +44,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_instances_of_one_resource_never_overlap_and_others_do(bench: Bench) -> None:
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=60)
 
     def script(asked: Request) -> Iterator[Any]:
         for step in range(3):

@@ -249,7 +249,7 @@ class DeafBackend(Backend):
 
     def generate(self, request: Request) -> Generator[Event, None, None]:
         self.begun.set()
-        self.awake.wait(20)
+        self.awake.wait(60)
         yield Image(data=PNG_HEAD, mime="image/png", seed=request.seed)
 
 

@@ -139,7 +139,7 @@ def test_step_that_gives_no_note_is_told(bench: Bench) -> None:
 
 def test_equal_resources_never_run_at_once_and_others_do(bench: Bench) -> None:
     running: set[str] = set()
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=60)
     overlaps: list[set[str]] = []
 
     def gpu(request: Request) -> Iterator[Any]:
@@ -173,7 +173,7 @@ def test_results_come_as_they_finish(bench: Bench) -> None:
     fast_is_done = threading.Event()
 
     def slow(_: Request) -> Iterator[Any]:
-        assert fast_is_done.wait(20)
+        assert fast_is_done.wait(60)
         yield PICTURE
 
     bench.backends = {
@@ -228,7 +228,7 @@ def test_backend_that_does_not_react_is_left_behind(bench: Bench) -> None:
 
     def script(_: Request) -> Iterator[Any]:
         bench.cancel.set()
-        release.wait(20)
+        release.wait(60)
         yield PICTURE
 
     run = bench.run(script)
@@ -246,7 +246,7 @@ def test_late_picture_of_a_backend_left_behind_is_kept(bench: Bench) -> None:
 
     def script(_: Request) -> Iterator[Any]:
         bench.cancel.set()
-        release.wait(20)
+        release.wait(60)
         yield PICTURE
 
     run = bench.run(script)
@@ -267,7 +267,7 @@ def test_what_waits_behind_a_hanging_backend_never_began(bench: Bench) -> None:
 
     def script(_: Request) -> Iterator[Any]:
         bench.cancel.set()
-        release.wait(20)
+        release.wait(60)
         yield PICTURE
 
     bench.backends["b"] = Scripted(script, resource="one")
@@ -293,7 +293,7 @@ def test_consumer_that_leaves_while_backends_are_given_up_sees_none_twice(bench:
 
     def script(_: Request) -> Iterator[Any]:
         both_began.wait()
-        release.wait(20)
+        release.wait(60)
         yield PICTURE
 
     bench.backends["b"] = Scripted(script)

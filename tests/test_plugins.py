@@ -101,11 +101,19 @@ def test_damaged_metadata_marks_that_distribution_broken(site: Site) -> None:
     assert [name for name, p in plugins.items() if p["state"] == "broken"] == ["imagen_damaged"]
 
 
-def test_hanging_plugin_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.install("imagen_hangs", "import threading\nthreading.Event().wait(1.5)\n", name="hangs")
+def test_hanging_plugin_is_given_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hangs = (
+        "import pathlib, threading\n"
+        f"while not pathlib.Path({str(tmp_path / 'over')!r}).exists():\n"
+        "    threading.Event().wait(0.01)\n"
+    )
+    site.install("imagen_hangs", hangs, name="hangs")
     monkeypatch.syspath_prepend(str(site.folder))
 
     plugins = {plugin.name: plugin for plugin in discover({}, limit=0.05)}
+    (tmp_path / "over").touch()
 
     hanging = plugins["hangs"]
     assert (hanging.hangs, hanging.problem) == (True, "its import had not finished after 0.05 s")

@@ -38,6 +38,7 @@ MOCK_PARAMS: dict[str, dict[str, Any]] = {
 class TestMock(BackendConformance):
     module = "imagen_core"
     faults = ALL_FAULTS
+    stops_within = 30.0
 
     @pytest.fixture
     def backend(self) -> Backend:

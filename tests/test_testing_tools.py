@@ -177,7 +177,7 @@ def server() -> Iterator[FailingServer]:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=5) as client:
+    with httpx.Client(timeout=60) as client:
         yield client
 
 
@@ -235,7 +235,7 @@ def test_server_hangs_until_it_is_released(server: FailingServer, client: httpx.
     server.hang()
 
     with pytest.raises(httpx.ReadTimeout):
-        client.get(server.url, timeout=httpx.Timeout(5, read=0.01))
+        client.get(server.url, timeout=httpx.Timeout(60, read=0.01))
     server.release()
     with pytest.raises(httpx.RemoteProtocolError):
         client.get(server.url)

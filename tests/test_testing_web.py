@@ -31,7 +31,7 @@ def serve(threads: ServerThreads) -> Iterator[Serve]:
 
     def start(answer: Callable[[Received], Answer]) -> httpx.Client:
         server = WebServer(answer, threads)
-        client = httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}", timeout=5)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}", timeout=60)
         opened.append((server, client))
         return client
 

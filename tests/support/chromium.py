@@ -165,6 +165,11 @@ class Page:
             if event["method"] == method and event.get("sessionId") == self._session
         ]
 
+    def await_events(self, method: str, count: int) -> list[dict[str, Any]]:
+        """All of this kind, once there are so many."""
+        self._chromium.read_until(lambda: len(self.saw(method)) >= count)
+        return self.saw(method)
+
     def open(self, address: str) -> None:
         """Goes there, and waits until all of it is loaded."""
         self._chromium.events.clear()

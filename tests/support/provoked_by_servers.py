@@ -26,7 +26,7 @@ def ask(url: str, **options: Any) -> httpx.Response:
 def ask_twice(url: str) -> httpx.Response:
     """Ask while the only connection of the client is in use."""
     limits = httpx.Limits(max_connections=1)
-    timeout = httpx.Timeout(5.0, pool=0.1)
+    timeout = httpx.Timeout(60, pool=0.1)
     with httpx.Client(limits=limits, timeout=timeout) as client, client.stream("GET", url):
         return http.call(client, "GET", url, who="the server")
 
@@ -51,7 +51,7 @@ def broken_off(server: FailingServer) -> httpx.Response:
 
 def silent(server: FailingServer) -> httpx.Response:
     server.hang()
-    return ask(server.url, timeout=httpx.Timeout(5.0, read=0.1))
+    return ask(server.url, timeout=httpx.Timeout(60, read=0.1))
 
 
 HTTP_CASES: dict[str, Callable[[FailingServer], httpx.Response]] = {

@@ -20,6 +20,8 @@ from imagen_core.queueing import Job, NewJob, Queue
 from imagen_core.types import Failure, new_id
 
 LEASE = 0.6
+LONG_LEASE = 60.0
+"""Where nothing befalls a worker, it may be slow."""
 BACKENDS = {"flux": "gpu", "sdxl": "gpu", "mock": ""}
 FATES = ("kill", "kill late", "stop", "fail", "release", "repeat", "well")
 WEIGHTS = (3, 3, 3, 8, 8, 15, 60)
@@ -55,6 +57,7 @@ class Hand(NamedTuple):
     queue: SqliteQueue
     job: Job
     token: str
+    lease: float
 
     def end(self, way: str) -> str:
         """Work on it until this happens, and what the queue says in the end."""
@@ -63,9 +66,11 @@ class Hand(NamedTuple):
             os.kill(os.getpid(), signal.SIGKILL)
         released = job.checkpoint.get("released", 0)
         if way == "release":
-            self.queue.heartbeat(job.id, token, lease=LEASE, checkpoint={"released": released + 1})
+            self.queue.heartbeat(
+                job.id, token, lease=self.lease, checkpoint={"released": released + 1}
+            )
             return self.queue.release(job.id, token)
-        self.queue.heartbeat(job.id, token, lease=LEASE)
+        self.queue.heartbeat(job.id, token, lease=self.lease)
         if way == "fail":
             busy = Failure(code="unavailable", message="busy", retryable=True)
             return self.queue.fail(job.id, token, busy, retry=True, after=0.05)
@@ -93,13 +98,14 @@ def opened(folder: Path) -> SqliteQueue:
 
 def drain(folder: Path, seed: int) -> None:
     queue, idle = opened(folder), threading.Event()
+    lease = LEASE if seed else LONG_LEASE
     while any(load.ready + load.delayed + load.running for load in queue.stats()):
         token = new_id()
         worker = str(os.getpid())
-        job = queue.claim(worker, token, backends=BACKENDS, lease=LEASE, deadline=60)
+        job = queue.claim(worker, token, backends=BACKENDS, lease=lease, deadline=600)
         if job:
             way = fate(seed, job.payload["number"], job.attempt, job.checkpoint.get("released", 0))
-            said = Hand(queue, job, token).end(way)
+            said = Hand(queue, job, token, lease).end(way)
             tell(f"{way}: {said}")
         else:
             idle.wait(0.005)

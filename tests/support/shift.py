@@ -14,7 +14,7 @@ from imagen_core.jobs import SqliteQueue
 from imagen_core.testing import isolated_app
 from imagen_core.worker import Terms, Watcher, Worker
 from scripted import join_makings
-from works import lapse, put, until
+from works import SECONDS, lapse, put, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,8 +121,11 @@ class Shift:
         return found
 
     def worker(self, **terms: Any) -> Worker:
-        """One that does nothing yet; a lease of a few seconds."""
-        given = {"name": "worker", "drain": True, "lease": 3.0, "pause": 0.0, **terms}
+        """One that does nothing yet.
+
+        While something moves it hears often of its job, however long its lease is.
+        """
+        given = {"name": "worker", "drain": True, "pause": 0.0, **terms}
         served = {name: self.app.instance(name).backend.resource or "" for name in self.backends}
         return Worker(
             self.app,
@@ -150,7 +153,7 @@ class Shift:
 
     def join(self) -> list[str]:
         for thread in self._threads:
-            thread.join(60)
+            thread.join(2 * SECONDS)
             assert not thread.is_alive()
         self._threads.clear()
         return [report.result for _, report in self.log.reports]
@@ -163,6 +166,11 @@ class Shift:
         holds = [*worker._attempts]
         lapse(self.queue)
         until(lambda: all(hold.standing == "lost" for hold in holds))
+
+    def overrun(self, worker: Worker) -> None:
+        """Let the time of what runs be up."""
+        for attempt in [*worker._attempts.values()]:
+            attempt._begun -= worker._terms.limit
 
     def pictures(self) -> list[Path]:
         return sorted(self.app.target().folder.glob("*.png"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import random
 import signal
@@ -24,19 +23,20 @@ from imagen_core.worker import Terms, Watcher, Worker
 from queue_chaos import Crew, Worker as Process
 
 LEASE = 1.5
-TROUBLES = 26
+TROUBLES = ("kill",) * 16 + ("stop",) * 10
 TROUBLE_SECONDS = 0.35
 """How long nothing happens to anybody after something happened to one."""
 
 
 class Storm(Crew):
-    """What happens to whom depends on the seed, and on who is quick."""
+    """In which order it happens depends on the seed, and to whom on who is quick."""
 
     def __init__(self, queue: SqliteQueue, seed: int, size: int) -> None:
         self.kills: Counter[str] = Counter()
         """How often a job was in the hands of a worker that was killed."""
-        self.stops = self._troubles = 0
+        self.stops = 0
         self._dice = random.Random(seed)
+        self._troubles = self._dice.sample(TROUBLES, len(TROUBLES))
         self._stopped: dict[int, float] = {}
         self._calm_until = time.monotonic() + 2.0
         super().__init__(queue, seed, size)
@@ -54,22 +54,23 @@ class Storm(Crew):
                 del self._stopped[process.pid]
                 process.send_signal(signal.SIGCONT)
         elif now > self._calm_until and process.poll() is None and self._job_of(process):
-            self._troubles += 1
             self._calm_until = now + TROUBLE_SECONDS * self._dice.uniform(0.5, 1.5)
-            if self._troubles == TROUBLES:
-                self._calm_until = math.inf
-            (self._kill if self._dice.random() < 0.6 else self._stop)(process)
+            if self._troubles and self._befallen(process, self._troubles[-1]):
+                self._troubles.pop()
         return super()._looked_after(worker)
 
-    def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        process.kill()
-        process.wait()
-        self.kills.update(job.id for job in self._job_of(process))
-
-    def _stop(self, process: subprocess.Popen[bytes]) -> None:
-        if stopped(process, self.queue.path.parent):
-            self.stops += 1
-            self._stopped[process.pid] = time.monotonic() + LEASE * self._dice.uniform(0.7, 2)
+    def _befallen(self, process: subprocess.Popen[bytes], trouble: str) -> bool:
+        """Kill or stop it; whether that could be done."""
+        if trouble == "kill":
+            process.kill()
+            process.wait()
+            self.kills.update(job.id for job in self._job_of(process))
+            return True
+        if not stopped(process, self.queue.path.parent):
+            return False
+        self.stops += 1
+        self._stopped[process.pid] = time.monotonic() + LEASE * self._dice.uniform(0.7, 2)
+        return True
 
     def _job_of(self, process: subprocess.Popen[bytes]) -> list[Job]:
         running = self.queue.jobs(states=["running"])
@@ -107,7 +108,7 @@ class Watch(Watcher):
             self._stop.set()
 
 
-def work() -> None:
+def work(lease: float = LEASE) -> None:
     app = App(Terminal())
     queue = SqliteQueue(app.paths.data, backoff=lambda _: 0.05)
     names = app.instances()
@@ -116,7 +117,7 @@ def work() -> None:
         app,
         queue,
         {name: app.instance(name).backend.resource or "" for name in names},
-        Terms(str(os.getpid()), lease=LEASE, concurrency=2),
+        Terms(str(os.getpid()), lease=lease, concurrency=2),
         pipeline=app.pipeline({}),
         ledger=app.ledger,
         target=app.target(),
@@ -128,4 +129,4 @@ def work() -> None:
 
 
 if __name__ == "__main__":
-    work()
+    work(*map(float, sys.argv[1:]))

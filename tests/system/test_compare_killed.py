@@ -17,10 +17,11 @@ from imagen_core.ledger import Ledger
 
 CONFIG = """
 backends:
-  a: {type: mock, delay_ms: 20}
-  b: {type: mock, delay_ms: 35}
+  a: {type: mock, delay_ms: 100}
+  b: {type: mock, delay_ms: 150}
 """
-SEEDS = 12
+SEEDS = 60
+"""So many that it is not done before a test that is slow gets to kill it."""
 CELLS = 2 * SEEDS
 
 

@@ -91,7 +91,7 @@ def test_interrupted_count_keeps_what_was_made(tmp_path: Path) -> None:
         "--output",
         f"{tmp_path}/",
         "--count",
-        "9",
+        "60",
         "-p",
         "delay_ms=900",
     )
@@ -106,7 +106,7 @@ def test_interrupted_count_keeps_what_was_made(tmp_path: Path) -> None:
     made = {first, *rest.split()}
     assert {str(path) for path in tmp_path.glob("*.png")} == made
     assert {str(path)[:-5] for path in tmp_path.glob("*.json")} == made
-    assert 1 <= len(made) < 9
+    assert 1 <= len(made) < 60
     assert "cancelled" in err
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 FAILURE = Failure(code="unavailable", message="busy", retryable=True)
-SECONDS = 60.0
+SECONDS = 120.0
 """How long a test waits for other processes at most; usually they take a moment."""
 
 

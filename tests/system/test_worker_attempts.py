@@ -100,7 +100,7 @@ def test_worker_that_has_its_hands_full_says_what_it_serves(shift: Shift) -> Non
 def test_cancelled_job_is_stopped_where_it_runs(shift: Shift, point: str) -> None:
     shift.gates.shut(point)
     job_id = shift.enqueue()
-    shift.start(lease=1.5)
+    shift.start()
     shift.reached(point)
 
     assert shift.queue.cancel(job_id) == "requested"
@@ -116,7 +116,7 @@ def test_cancelled_job_is_stopped_where_it_runs(shift: Shift, point: str) -> Non
 def test_finish_beats_a_cancel(shift: Shift, point: str) -> None:
     shift.gates.shut(point)
     job_id = shift.enqueue()
-    shift.start(lease=1.5)
+    shift.start(lease=6.0)
     shift.reached(point)
     shift.queue.cancel(job_id)
     seen = shift.queue.calls["heartbeat"]

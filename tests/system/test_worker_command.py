@@ -320,5 +320,5 @@ def test_signal_while_it_begins_ends_it_well(works: Works, number: int) -> None:
     process.send_signal(number)
     works.gates.open("made")
 
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == 0

@@ -210,7 +210,7 @@ def test_lease_counts_from_the_first_time_that_a_job_was_asked_for(
 ) -> None:
     def answered(number: int) -> None:
         if number == 1:
-            sleep[0] += 3.0
+            sleep[0] += 3600.0
             raise AWAY
         lapse(shift.queue)
 

@@ -28,7 +28,7 @@ def accepted(shift: Shift, job_id: str) -> None:
 def test_lost_job_that_nobody_has_accepted_is_stopped(shift: Shift) -> None:
     shift.gates.shut("asked")
     job_id = shift.enqueue()
-    worker = shift.start(lease=1.5, most=1)
+    worker = shift.start(most=1)
     shift.reached("asked")
 
     shift.steal(worker)
@@ -46,7 +46,7 @@ def test_lost_job_that_was_accepted_is_left_to_the_other_worker(
     shift.configure({"gated": {"type": "gated", "lasting": lasting}})
     shift.gates.shut("running")
     job_id = shift.enqueue()
-    worker = shift.start(lease=1.5, most=1)
+    worker = shift.start(most=1)
     accepted(shift, job_id)
     shift.steal(worker)
     shift.start(name="other", most=1)
@@ -65,7 +65,7 @@ def test_lost_job_that_was_accepted_is_left_to_the_other_worker(
 def test_nobody_asks_for_a_lost_job_any_more(shift: Shift) -> None:
     shift.gates.shut("running")
     job_id = shift.enqueue()
-    worker = shift.start(lease=1.5, most=1)
+    worker = shift.start(most=1)
     accepted(shift, job_id)
     [hold] = worker._attempts
 
@@ -80,10 +80,11 @@ def test_nobody_asks_for_a_lost_job_any_more(shift: Shift) -> None:
 def test_lost_job_whose_time_is_up_is_not_stopped_for_the_other_worker(shift: Shift) -> None:
     shift.gates.shut("running")
     job_id = shift.enqueue()
-    worker = shift.start(lease=1.5, limit=2.0, most=1)
+    worker = shift.start(most=1)
     accepted(shift, job_id)
 
     shift.steal(worker)
+    shift.overrun(worker)
 
     assert shift.join() == ["lost"]
     assert shift.gates.seen("stopped") == []
@@ -92,7 +93,7 @@ def test_lost_job_whose_time_is_up_is_not_stopped_for_the_other_worker(shift: Sh
 def test_one_worker_may_have_a_job_again_that_it_has_lost(shift: Shift) -> None:
     shift.gates.shut("running")
     job_id = shift.enqueue()
-    worker = shift.start(lease=1.5, concurrency=2)
+    worker = shift.start(concurrency=2)
     accepted(shift, job_id)
     shift.steal(worker)
     until(lambda: shift.gates.seen("running") == [job_id] * 2)
@@ -111,6 +112,8 @@ def test_worker_that_cannot_renew_its_lease_stops_what_was_not_accepted(
     free = threading.Event()
 
     def beat(_: int) -> None:
+        if not shift.gates.seen("asked"):
+            return
         if fault == "hangs":
             free.wait(SECONDS)
         raise UnavailableError("nobody there")
@@ -119,7 +122,7 @@ def test_worker_that_cannot_renew_its_lease_stops_what_was_not_accepted(
     shift.gates.shut("asked")
     job_id = shift.enqueue()
 
-    assert shift.work(lease=1.5, most=1) == ["released"]
+    assert shift.work(lease=6.0, most=1) == ["released"]
 
     free.set()
     assert shift.gates.seen("stopped") == [job_id]
@@ -137,7 +140,7 @@ def test_picture_waits_for_the_queue_to_say_whose_it_is(shift: Shift) -> None:
     shift.queue.before["heartbeat"] = beat
     shift.gates.shut("running")
     job_id = shift.enqueue()
-    shift.start(lease=1.5, most=1)
+    shift.start(most=1)
     accepted(shift, job_id)
     away.set()
     shift.gates.open("running")
@@ -158,7 +161,7 @@ def test_worker_that_slept_through_its_lease_leaves_what_the_other_has_made(
 ) -> None:
     works.gates.shut(point)
     job_id = works.enqueue()
-    sleeper = works.launch([sys.executable, worker_chaos.__file__])
+    sleeper = works.launch([sys.executable, worker_chaos.__file__, "6"])
     works.reached(point)
     until(lambda: point == "asked" or works.job(job_id).checkpoint)
     until(lambda: worker_chaos.stopped(sleeper, works.data))

@@ -9,11 +9,13 @@ import pytest
 
 from imagen_core import UnavailableError, UsageError
 from imagen_core.database import DatabaseError
+from shift import Log
 from works import SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from imagen_core import Job
     from shift import Shift
 
 
@@ -44,6 +46,19 @@ def test_queue_that_is_away_for_a_while_costs_nothing(
     assert (job.state, job.attempt, job.errors) == ("succeeded", 1, ())
     assert shift.gates.seen("submitted") == [job_id]
     assert str(error) in " ".join(shift.log.warnings)
+
+
+def test_outage_that_is_over_before_the_worker_looks_is_told_too(shift: Shift) -> None:
+    class Late(Log):
+        def lives(self, jobs: tuple[Job, ...]) -> None:
+            until(lambda: not jobs or shift.job(jobs[0].id).state == "succeeded")
+
+    shift.log = Late()
+    shift.queue.before["complete"] = raises(UnavailableError("nobody there"))
+    job_id = shift.enqueue()
+
+    assert shift.work() == ["succeeded"]
+    assert shift.log.warnings == [f"job {job_id}: nobody there"]
 
 
 @pytest.mark.parametrize("call", ["claim", "heartbeat", "complete"])

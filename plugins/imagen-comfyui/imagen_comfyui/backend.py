@@ -42,6 +42,8 @@ class Patience(NamedTuple):
     """For a server that does not answer any more, in the middle of a run."""
     quiet: float = 5.0
     """For a websocket that was opened again and says nothing: the server may have forgotten it."""
+    closing: float = 4.0
+    """For ending a prompt at its server: the one who asked waits no longer than ten."""
 
 
 USUAL = Patience()

@@ -122,7 +122,8 @@ class Prompt:
         if self._stage in ("new", "over"):
             return ""
         arriving = self._stage == "under way"
-        return (yield from cancelling(self._server, self.id, arriving=arriving))
+        seconds = self._patience.closing
+        return (yield from cancelling(self._server, self.id, seconds=seconds, arriving=arriving))
 
     def _post(self, content: bytes) -> Call[UnavailableError | None]:
         """None if it was accepted, or the passing fault; what is final is raised."""

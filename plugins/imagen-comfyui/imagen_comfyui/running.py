@@ -96,7 +96,8 @@ class Running:
         if self._prompt:
             return (yield from self._prompt.cancelling())
         if self._request.resume:
-            return (yield from cancelling(self._server, self._request.resume))
+            seconds = self._backend.patience.closing
+            return (yield from cancelling(self._server, self._request.resume, seconds=seconds))
         return ""
 
     def _tries(self) -> Events:

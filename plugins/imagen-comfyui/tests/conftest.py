@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["events", "images", "png", "stage"]
 
-QUICK = Patience(poll=0.001, offline=0.3)
+QUICK = Patience(poll=0.001, offline=60, closing=60)
+"""Looks all the time, and bears with a server that is slow on a busy machine."""
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def server() -> Iterator[FakeComfyUI]:
 
 @pytest.fixture
 def web(server: FakeComfyUI) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         yield client
 
 

@@ -183,6 +183,7 @@ def test_name_that_the_server_gives_an_upload_is_used(
         f"{server.url}/upload/image",
         files={"image": (f"{one.sha256[:40]}.png", b"other bytes", "image/png")},
         data={"subfolder": "imagen"},
+        timeout=60,
     )
 
     images(make(workflow="sd15-img2img"), ask(images=(one,)))

@@ -78,7 +78,7 @@ def test_interrupting_at_the_server_is_an_error(
     events = make().generate(request)
     drive(events)
     server.wait_for(request.id, "held")
-    httpx.post(f"{server.url}/interrupt", json={"prompt_id": request.id})
+    httpx.post(f"{server.url}/interrupt", json={"prompt_id": request.id}, timeout=60)
 
     with pytest.raises(ImagenError, match="somebody interrupted it"):
         list(events)

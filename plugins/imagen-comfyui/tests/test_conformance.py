@@ -19,6 +19,7 @@ class ComfyConformance(BackendConformance):
     module = "imagen_comfyui"
     faults = frozenset({"slow", "refuse", "deny", "crash"})
     own_threads = (*BackendConformance.own_threads, "fake-comfyui")
+    stops_within = 30.0
     workflow = "flux1-schnell"
 
     @pytest.fixture
@@ -29,7 +30,7 @@ class ComfyConformance(BackendConformance):
     @pytest.fixture
     def backend(self, fake: FakeComfyUI, context: Any) -> ComfyBackend:
         config = ComfyConfig(url=fake.url, workflow=self.workflow)
-        return ComfyBackend(config, context, patience=Patience(poll=0.001, offline=0.2))
+        return ComfyBackend(config, context, patience=Patience(poll=0.001, offline=0.2, closing=60))
 
     @pytest.fixture
     def script(self, fake: FakeComfyUI) -> Any:

@@ -16,7 +16,7 @@ import imagen_comfyui
 from comfy_docs import section
 from comfy_images import image_of
 from comfy_world import Told, World, told_by
-from imagen_comfyui.backend import ComfyBackend
+from imagen_comfyui.backend import ComfyBackend, Patience
 from imagen_comfyui.config import ComfyConfig
 from imagen_comfyui.testing import FakeComfyUI
 from imagen_comfyui.verdicts import refusal
@@ -42,7 +42,7 @@ def failing(path: str, status: int, *, body: bytes = b"", **block: Any) -> Calla
 
 def dropped(world: World) -> Told:
     world.server.drop_request("POST /prompt", times=2)
-    return world.fails()
+    return world.fails(patience=Patience(offline=0.3))
 
 
 def without_file(world: World) -> Told:
@@ -82,7 +82,7 @@ def interrupted(world: World) -> Told:
 
     events = world.held()
     body = {"prompt_id": world.server.submits[-1].prompt_id}
-    httpx.post(f"{world.server.url}/interrupt", json=body)
+    httpx.post(f"{world.server.url}/interrupt", json=body, timeout=60)
     return told_by(events)
 
 

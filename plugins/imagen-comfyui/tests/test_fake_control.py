@@ -27,7 +27,7 @@ def test_run_can_stop_between_its_success_and_its_history(server, web):
         early = history(web, prompt_id)
         server.release()
         server.wait_for(prompt_id, "success")
-        rest = [json.loads(listener.recv(timeout=10))["type"] for _ in range(2)]
+        rest = [json.loads(listener.recv(timeout=60))["type"] for _ in range(2)]
 
     assert told[-1] == "execution_success"
     assert (running[1], early) == (prompt_id, {})
@@ -105,7 +105,7 @@ def test_restart_forgets_everything_but_the_files(server, web):
 def test_server_that_is_down_refuses_connections_until_it_is_up(server, web):
     server.restart(down=True)
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{server.url}/queue")
+        httpx.get(f"{server.url}/queue", timeout=60)
 
     server.up()
 
@@ -126,7 +126,7 @@ def test_same_id_twice_runs_twice(server, web):
 
 def test_leaving_ends_held_runs_hung_requests_and_open_sockets():
     with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
-        with FakeComfyUI() as server, httpx.Client(base_url=server.url) as web:
+        with FakeComfyUI() as server, httpx.Client(base_url=server.url, timeout=60) as web:
             server.hold()
             server.hang("/queue")
             stack.enter_context(listening(server))
@@ -145,7 +145,7 @@ def test_mistake_in_the_server_is_raised_when_it_ends():
         with FakeComfyUI() as server:
             server.classes["Broken"] = {}
             with pytest.raises(httpx.RemoteProtocolError):
-                httpx.get(f"{server.url}/object_info")
+                httpx.get(f"{server.url}/object_info", timeout=60)
 
     with pytest.raises(ExceptionGroup) as raised:
         use_broken_server()
@@ -175,7 +175,10 @@ def test_waiting_in_vain_says_for_what(server):
 def test_twenty_clients_at_once_each_get_their_own_events(server):
     def client(number):
         client_id = f"client-{number}"
-        with httpx.Client(base_url=server.url) as web, listening(server, client_id) as listener:
+        with (
+            httpx.Client(base_url=server.url, timeout=60) as web,
+            listening(server, client_id) as listener,
+        ):
             ids = [submit(web, client_id=client_id, seed=number * 10 + one) for one in range(5)]
             ended = []
             for message in listener:
@@ -197,7 +200,7 @@ def test_server_speaks_tls():
     context = ssl.create_default_context(cafile=PEM)
     with (
         FakeComfyUI(tls=(PEM, PEM)) as server,
-        httpx.Client(base_url=server.url, verify=context) as web,
+        httpx.Client(base_url=server.url, verify=context, timeout=60) as web,
     ):
         url = f"{server.url.replace('http', 'ws')}/ws?clientId=client"
         with connect(url, ssl=context, max_queue=None) as listener:
@@ -216,7 +219,7 @@ def test_command_prints_where_it_listens_and_ends_when_interrupted():
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        features = httpx.get(f"{url}/features").json()
+        features = httpx.get(f"{url}/features", timeout=60).json()
         process.terminate()
         rest = process.stdout.read()
 

@@ -46,7 +46,7 @@ def changed(node="6", **inputs):
 def run(server, graph, **body):
     """The pictures that a graph makes, by path."""
     before = set(server.images.output)
-    reply = httpx.post(f"{server.url}/prompt", json={"prompt": graph, **body}).json()
+    reply = httpx.post(f"{server.url}/prompt", json={"prompt": graph, **body}, timeout=60).json()
     server.wait_for(reply["prompt_id"], "success")
     output = server.images.output
     return {path: opened(output[path]) for path in output if path not in before}
@@ -182,9 +182,9 @@ def test_text_uploaded_as_a_picture_fails_when_it_is_loaded(server):
         "1": {"class_type": "LoadImage", "inputs": {"image": "notes.png"}},
         "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
     }
-    reply = httpx.post(f"{server.url}/prompt", json={"prompt": graph}).json()
+    reply = httpx.post(f"{server.url}/prompt", json={"prompt": graph}, timeout=60).json()
     server.wait_for(reply["prompt_id"], "error")
-    [entry] = httpx.get(f"{server.url}/history").json().values()
+    [entry] = httpx.get(f"{server.url}/history", timeout=60).json().values()
 
     assert entry["status"]["messages"][-1][1]["exception_type"] == "PIL.UnidentifiedImageError"
 

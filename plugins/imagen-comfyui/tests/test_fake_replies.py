@@ -69,7 +69,7 @@ def assert_same(response, exchange):
 def test_request_gets_the_recorded_reply(exchange):
     with (
         FakeComfyUI(version=exchange["version"]) as server,
-        httpx.Client(base_url=server.url) as web,
+        httpx.Client(base_url=server.url, timeout=60) as web,
     ):
         server.files["checkpoints"].remove("v1-5-pruned-emaonly-fp16.safetensors")
         if exchange["name"] == "prompt-400-value-not-in-long-list":
@@ -80,7 +80,7 @@ def test_request_gets_the_recorded_reply(exchange):
 
 @pytest.mark.parametrize("exchange", recorded("views"), ids=lambda exchange: exchange["name"])
 def test_view_gets_the_recorded_reply(exchange):
-    with FakeComfyUI() as server, httpx.Client(base_url=server.url) as web:
+    with FakeComfyUI() as server, httpx.Client(base_url=server.url, timeout=60) as web:
         server.images.input.update({"ref.png": REF, "jobs/42/ref.png": REF})
         server.images.output["empty_00001_.png"] = REF
 
@@ -88,7 +88,7 @@ def test_view_gets_the_recorded_reply(exchange):
 
 
 def test_uploads_get_the_recorded_replies_one_after_the_other():
-    with FakeComfyUI() as server, httpx.Client(base_url=server.url) as web:
+    with FakeComfyUI() as server, httpx.Client(base_url=server.url, timeout=60) as web:
         for exchange in recorded("uploads"):
             assert_same(send(web, exchange), exchange)
 
@@ -104,13 +104,13 @@ def test_uploads_get_the_recorded_replies_one_after_the_other():
 def test_upload_keeps_every_byte():
     content = bytes(range(256)) + b"\r\n--\r\n\r\n"
     with FakeComfyUI() as server:
-        httpx.post(f"{server.url}/upload/image", files={"image": ("a é.png", content)})
+        httpx.post(f"{server.url}/upload/image", files={"image": ("a é.png", content)}, timeout=60)
 
         assert server.images.input == {"a é.png": content}
 
 
 def test_picture_is_not_sent_again_to_who_has_it():
-    with FakeComfyUI() as server, httpx.Client(base_url=server.url) as web:
+    with FakeComfyUI() as server, httpx.Client(base_url=server.url, timeout=60) as web:
         server.images.output["a.png"] = REF
         etag = web.get("/view?filename=a.png").headers["etag"]
 
@@ -123,9 +123,9 @@ def test_picture_is_not_sent_again_to_who_has_it():
 
 def test_new_server_shows_a_gpu_and_one_without_shows_its_processor():
     with FakeComfyUI() as server:
-        [gpu] = httpx.get(f"{server.url}/system_stats").json()["devices"]
+        [gpu] = httpx.get(f"{server.url}/system_stats", timeout=60).json()["devices"]
     with FakeComfyUI(cpu=True, version="0.3.64") as server:
-        stats = httpx.get(f"{server.url}/system_stats").json()
+        stats = httpx.get(f"{server.url}/system_stats", timeout=60).json()
 
     assert (gpu["name"], gpu["type"]) == ("cuda:0 NVIDIA GeForce RTX 4090", "cuda")
     assert 0 < gpu["vram_free"] < gpu["vram_total"]
@@ -141,7 +141,7 @@ def test_file_added_while_the_server_runs_is_on_offer_and_valid():
         "4": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["1", 0]}},
         "5": {"class_type": "SaveImage", "inputs": {"images": ["4", 0], "filename_prefix": "x"}},
     }
-    with FakeComfyUI() as server, httpx.Client(base_url=server.url) as web:
+    with FakeComfyUI() as server, httpx.Client(base_url=server.url, timeout=60) as web:
         server.files["vae"] = ["styles/new.safetensors"]
         web.post("/upload/image", files={"image": ("ref.png", REF)}, data={"subfolder": "jobs"})
 
@@ -158,14 +158,14 @@ def test_file_added_while_the_server_runs_is_on_offer_and_valid():
 def test_graph_that_a_real_server_took_is_taken(name):
     [exchange] = [one for one in recorded("replies") if one["name"] == f"validated-{name}-response"]
     with FakeComfyUI() as server:
-        reply = httpx.post(f"{server.url}/prompt", json=exchange["json"])
+        reply = httpx.post(f"{server.url}/prompt", json=exchange["json"], timeout=60)
 
     assert (reply.status_code, reply.json()["node_errors"]) == (200, {})
 
 
 def test_both_spellings_of_combo_inputs_are_in_the_schema():
     with FakeComfyUI() as server:
-        info = httpx.get(f"{server.url}/object_info").json()
+        info = httpx.get(f"{server.url}/object_info", timeout=60).json()
 
     specs = [
         spec
@@ -182,7 +182,7 @@ def test_both_spellings_of_combo_inputs_are_in_the_schema():
 
 def test_schema_agrees_with_itself():
     with FakeComfyUI() as server:
-        info = httpx.get(f"{server.url}/object_info").json()
+        info = httpx.get(f"{server.url}/object_info", timeout=60).json()
 
     for name, node in info.items():
         assert node["name"] == name
@@ -196,7 +196,10 @@ def test_schema_agrees_with_itself():
 
 
 def test_old_server_lacks_what_came_later():
-    with FakeComfyUI(version="0.3.64") as server, httpx.Client(base_url=server.url) as web:
+    with (
+        FakeComfyUI(version="0.3.64") as server,
+        httpx.Client(base_url=server.url, timeout=60) as web,
+    ):
         assert web.get("/object_info/Flux2Scheduler").json() == {}
         assert web.get("/api/jobs/x").status_code == 404
         assert web.post("/api/jobs/x/cancel").status_code == 404
@@ -204,8 +207,8 @@ def test_old_server_lacks_what_came_later():
 
 def test_server_below_a_prefix_knows_nothing_above_it():
     with FakeComfyUI(prefix="/comfy") as server:
-        below = httpx.get(f"{server.url}/api/queue")
-        above = httpx.get(f"{server.url.removesuffix('/comfy')}/queue")
+        below = httpx.get(f"{server.url}/api/queue", timeout=60)
+        above = httpx.get(f"{server.url.removesuffix('/comfy')}/queue", timeout=60)
 
     assert (below.status_code, above.status_code) == (200, 404)
     assert [one.path for one in server.requests] == ["/comfy/api/queue", "/queue"]
@@ -213,9 +216,11 @@ def test_server_below_a_prefix_knows_nothing_above_it():
 
 def test_request_without_the_right_authorization_is_refused():
     with FakeComfyUI(authorization="Bearer good") as server:
-        none = httpx.get(f"{server.url}/queue")
-        bad = httpx.get(f"{server.url}/queue", headers={"Authorization": "Bearer bad"})
-        good = httpx.get(f"{server.url}/queue", headers={"Authorization": "Bearer good"})
+        none = httpx.get(f"{server.url}/queue", timeout=60)
+        bad = httpx.get(f"{server.url}/queue", headers={"Authorization": "Bearer bad"}, timeout=60)
+        good = httpx.get(
+            f"{server.url}/queue", headers={"Authorization": "Bearer good"}, timeout=60
+        )
 
     assert [none.status_code, bad.status_code, good.status_code] == [401, 401, 200]
 

@@ -14,6 +14,7 @@ from imagen_core import (
     Progress,
     UnavailableError,
 )
+from works import until
 
 
 def test_without_a_websocket_the_history_is_enough(
@@ -57,6 +58,8 @@ def test_progress_goes_on_after_a_reconnect(make: Any, ask: Any, run_beside: Any
         server.drop_sockets()
         server.wait_sockets(0)
         server.wait_sockets(1)
+        # It looks once more then, and is not to find the run at its end.
+        until(lambda: server.requests[-1].path.startswith("/history"))
         server.release()
         thread.join(60)
 
@@ -119,7 +122,8 @@ def test_server_that_stays_away_is_unavailable_with_the_hint(
     server: FakeComfyUI, make: Any, ask: Any, drive: Any
 ) -> None:
     server.hold(step=1)
-    events = make(unreachable_hint="boot the box").generate(ask())
+    hasty = Patience(poll=0.001, offline=0.3)
+    events = make(hasty, unreachable_hint="boot the box").generate(ask())
     drive(events)
     server.restart(down=True)
 
@@ -138,7 +142,7 @@ def test_prompt_that_somebody_deletes_is_lost(
     request = ask()
     events = make().generate(request)
     drive(events)
-    httpx.post(f"{server.url}/queue", json={"delete": [request.id]})
+    httpx.post(f"{server.url}/queue", json={"delete": [request.id]}, timeout=60)
 
     with pytest.raises(UnavailableError, match="somebody deleted it"):
         list(events)

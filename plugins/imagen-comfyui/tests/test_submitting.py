@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from imagen_comfyui.backend import Patience
 from imagen_comfyui.testing import FakeComfyUI
 from imagen_core import (
     RejectedError,
@@ -83,7 +84,7 @@ def test_request_that_is_lost_twice_is_given_up(
     server.drop_request("POST /prompt", times=2)
 
     with pytest.raises(UnavailableError, match="broke off"):
-        images(make(), ask())
+        images(make(Patience(poll=0.001, offline=0.3)), ask())
 
     assert server.submits == []
 

@@ -160,7 +160,7 @@ def test_cancelled_job_stops_its_prompt_and_can_be_asked_for_again(
 ) -> None:
     server.hold()
     job_id = shift.enqueue("flux", **OPTIONS)
-    shift.start(lease=1.5)
+    shift.start()
     server.wait_for(job_id, "held")
 
     assert shift.queue.cancel(job_id) == "requested"
@@ -177,8 +177,12 @@ def test_job_whose_time_is_up_stops_its_prompt(shift: Shift, server: FakeComfyUI
     server.hold()
     job_id = shift.enqueue("flux", max_attempts=1, **OPTIONS)
 
-    assert shift.work(limit=1.0) == ["failed"]
+    worker = shift.start()
+    server.wait_for(job_id, "held")
 
+    shift.overrun(worker)
+
+    assert shift.join() == ["failed"]
     assert server.state(job_id) == "interrupted"
     assert shift.job(job_id).errors[0].failure.code == "deadline"
 
@@ -189,7 +193,7 @@ def test_job_that_is_lost_goes_on_for_the_worker_who_has_it(
     """The first worker stops nothing, says nothing, and writes nothing into the queue."""
     server.hold()
     job_id = shift.enqueue("flux", **OPTIONS)
-    worker = shift.start(lease=1.5, most=1)
+    worker = shift.start(most=1)
     server.wait_for(job_id, "held")
     until(lambda: shift.job(job_id).checkpoint)
     shift.steal(worker)

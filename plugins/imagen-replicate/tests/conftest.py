@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["events", "images", "png"]
 
-QUICK = Patience(look=0.01, seldom=0.05, apart=0.05, again=0.01, late=1.5, closing=4.0)
+QUICK = Patience(look=0.01, seldom=0.05, apart=0.05, again=0.01, late=1.5, closing=60.0)
+"""Whoever closes waits so long on a busy machine alone, or where somebody does not answer."""
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ def test_create_whose_reply_is_lost_is_found_and_stopped(
     server.accept_then("create", 502, body=PAGE)
     events = make().generate(ask())
     next(events)
+    until(lambda: server.predictions)
 
     error = close(events)
 
@@ -113,7 +114,8 @@ def test_picture_that_is_made_can_be_had_later(server: FakeReplicate, make: Any,
     server.slow("file", 30)
     events = make().generate(ask())
     id = begun(events)
-    next(events)
+    while not server.downloads:
+        next(events)
 
     error = close(events)
 
@@ -154,7 +156,7 @@ def test_interrupted_command_stops_the_prediction(
     until(lambda: server.predictions)
 
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=120)
 
     [made] = server.predictions
     assert process.returncode == 130

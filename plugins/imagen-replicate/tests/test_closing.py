@@ -182,7 +182,7 @@ def test_picture_is_kept_where_its_run_time_is_never_told(
     server.refuse("get", 502, body=PAGE, times=999)
     model = f"lab/tiny:{server.version_of('lab/tiny')}"
 
-    happened = events(make(model=model, hardware="l40s"), ask())
+    happened = events(make(model=model, hardware="l40s", wait=60), ask())
 
     assert len(pictures(happened)) == 1
     assert [event for event in happened if isinstance(event, Cost)] == []

@@ -10,6 +10,7 @@ import pytest
 from imagen_core.testing import BackendConformance
 from imagen_replicate.backend import ReplicateBackend
 from imagen_replicate.config import ReplicateConfig
+from imagen_replicate.patience import Patience
 from imagen_replicate.testing import FakeReplicate
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class ReplicateConformance(BackendConformance):
     module = "imagen_replicate"
     faults = frozenset({"slow", "refuse", "deny", "crash"})
     own_threads = (*BackendConformance.own_threads, "fake-replicate")
+    stops_within = 30.0
     environment = MappingProxyType({"REPLICATE_API_TOKEN": "r8_test-token"})
     model = ""
 
@@ -31,7 +33,8 @@ class ReplicateConformance(BackendConformance):
     @pytest.fixture
     def backend(self, fake: FakeReplicate, context: Any) -> ReplicateBackend:
         model = self.model if "/" in self.model else f"lab/tiny:{fake.version_of('lab/tiny')}"
-        return ReplicateBackend(ReplicateConfig(api_url=fake.url, model=model), context)
+        config = ReplicateConfig(api_url=fake.url, model=model)
+        return ReplicateBackend(config, context, patience=Patience(closing=60.0))
 
     @pytest.fixture
     def script(self, fake: FakeReplicate) -> Any:

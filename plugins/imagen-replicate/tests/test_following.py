@@ -61,7 +61,7 @@ def test_pictures_that_are_there_early_are_taken(
 ) -> None:
     server.files_ready_early(True)
 
-    assert len(images(make(), ask())) == 1
+    assert len(images(make(wait=60), ask())) == 1
     assert [received.method for received in server.requests] == ["POST"]
 
 

@@ -246,7 +246,7 @@ def test_cancelled_job_stops_its_prediction_and_can_be_asked_for_again(
 ) -> None:
     server.hold()
     job_id = shift.enqueue("r")
-    shift.start(lease=1.5)
+    shift.start()
     until(lambda: shift.job(job_id).checkpoint)
 
     assert shift.queue.cancel(job_id) == "requested"
@@ -264,7 +264,10 @@ def test_job_whose_time_is_up_stops_its_prediction_and_begins_another(
 ) -> None:
     server.hold()
     job_id = shift.enqueue("r", max_attempts=2)
-    shift.start(limit=1.0, most=1)
+    worker = shift.start(most=1)
+    until(lambda: shift.job(job_id).checkpoint)
+
+    shift.overrun(worker)
 
     assert shift.join() == ["queued"]
     assert server.predictions[0].status == "canceled"

@@ -125,7 +125,7 @@ def test_signed_url_gives_the_same_bytes(machine: Any) -> None:
 
     done = machine.run("cloud", "url", str(path), "--expires", "10m")
 
-    assert httpx.get(done.out.strip()).content == path.read_bytes()
+    assert httpx.get(done.out.strip(), timeout=60).content == path.read_bytes()
 
 
 # When it is on

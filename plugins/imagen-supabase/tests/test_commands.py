@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from imagen_supabase.scripts import migrations, named, script
-from supabase_servers import PASSWORD, free_port
+from supabase_servers import PASSWORD, kept_port
 
 NAMES = [one.name for one in migrations()]
 TIME = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
@@ -259,11 +259,13 @@ def test_connection_that_fails_is_told_without_the_password(
     url = database.url(change.get("user", "postgres"), change.get("password", PASSWORD))
     if "name" in change:
         url = url.replace(f"/{database.name}", "/nothing")
+    kept, port = kept_port()
     if "port" in change:
-        url = url.replace(f":{database.cluster.port}/", f":{free_port()}/")
+        url = url.replace(f":{database.cluster.port}/", f":{port}/")
     before, after = ["--debug"] if how == "debug" else [], ["--json"] if how == "json" else []
 
-    done = imagen(*before, "supabase", "migrate", "--db-url", url, *after)
+    with kept:
+        done = imagen(*before, "supabase", "migrate", "--db-url", url, *after)
 
     assert done.exit_code == code
     assert told in (done.json()[0]["error"]["message"] if how == "json" else done.err)

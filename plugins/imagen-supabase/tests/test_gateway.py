@@ -27,7 +27,7 @@ def client_of(gateway: Gateway, headers: dict[str, str] | None = None) -> httpx.
     key = gateway.service_key
     shown = {"apikey": key, "authorization": f"Bearer {key}", **(headers or {})}
     # Certificates take long to load, and there are none here.
-    return httpx.Client(base_url=gateway.url, headers=shown, verify=False, timeout=20)
+    return httpx.Client(base_url=gateway.url, headers=shown, verify=False, timeout=60)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_rows_that_go_through_the_gateway_are_there(gateway: Any) -> None:
 
 
 def test_database_asks_for_an_api_key(alone: Gateway) -> None:
-    reply = httpx.get(f"{alone.url}{REST}", verify=False)
+    reply = httpx.get(f"{alone.url}{REST}", verify=False, timeout=60)
 
     assert (reply.status_code, reply.headers["content-type"]) == (401, "application/json")
     assert reply.headers["content-length"] == "101"
@@ -190,6 +190,7 @@ def test_environment_leads_to_the_project(gateway: Any, cloud_environment: dict[
         f"{gateway.url}{REST}?limit=0",
         headers={"apikey": key, "accept-profile": "imagen"},
         verify=False,
+        timeout=60,
     )
 
     assert (found.status_code, found.json()) == (200, [])

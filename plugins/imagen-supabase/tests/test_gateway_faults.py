@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from imagen_supabase.testing import Gateway, faults
+from supabase_servers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def web_of(server: Gateway) -> httpx.Client:
     key = server.service_key
     headers = {"apikey": key, "authorization": f"Bearer {key}", "content-type": "image/png"}
     # Certificates take long to load, and there are none here.
-    return httpx.Client(base_url=server.url, headers=headers, verify=False, timeout=20)
+    return httpx.Client(base_url=server.url, headers=headers, verify=False, timeout=60)
 
 
 def upload(web: httpx.Client, **options: Any) -> httpx.Response:
@@ -118,6 +119,8 @@ def test_client_times_out_on_a_request_that_hangs(
         server.fail(fault)
         with pytest.raises(httpx.ReadTimeout):
             upload(web, timeout=0.1)
+        # What was not read by then never will be.
+        wait_until(lambda: server.requests and server.objects == objects)
 
     # Only now has it surely done all it does.
     assert server.objects == objects
@@ -165,7 +168,7 @@ def test_closing_ends_what_hangs() -> None:
 
     def ask() -> None:
         try:
-            httpx.get(f"{gateway.url}/storage/v1/status", verify=False, timeout=20)
+            httpx.get(f"{gateway.url}/storage/v1/status", verify=False, timeout=60)
         except httpx.RemoteProtocolError as error:
             raised.append(error)
 

@@ -8,7 +8,7 @@ import pytest
 
 from imagen_core import CredentialsError, ImagenError, UnavailableError, UsageError
 from imagen_supabase.postgres import ENCODED, Place, _place, _refusal, open_database, parse
-from supabase_servers import free_port
+from supabase_servers import kept_port
 
 PLACE = Place("the database at h:1", "u", "look", ("hunter2", "hunter2%40"))
 POOLER = "postgresql://postgres.abc:p%40ss@aws-0-eu.pooler.supabase.com:6543/postgres"
@@ -103,9 +103,10 @@ def test_hint_tells_how_a_password_is_written() -> None:
     ],
 )
 def test_no_error_leads_back_to_the_password(url: str) -> None:
-    address = url.replace("PORT", str(free_port()))
+    kept, port = kept_port()
+    address = url.replace("PORT", str(port))
 
-    with pytest.raises(ImagenError) as caught, open_database(address):
+    with kept, pytest.raises(ImagenError) as caught, open_database(address):
         pass
 
     error: BaseException = caught.value

@@ -207,7 +207,7 @@ def test_other_bytes_under_the_name_of_an_image_are_none(jobs: Any) -> None:
     name = uuid4().hex * 2
     url = f"{jobs.gateway.url}/storage/v1/object/imagen-inputs/shared/{name}"
     headers = {"Authorization": f"Bearer {jobs.gateway.service_key}", "Content-Type": "image/png"}
-    httpx.post(url, content=data, headers=headers).raise_for_status()
+    httpx.post(url, content=data, headers=headers, timeout=60).raise_for_status()
 
     assert queue.image(name, owner="") is None
 

@@ -191,13 +191,15 @@ INPUTS = "imagen-inputs"
 def upload(jobs: Any, token: str, bucket: str, place: str, data: bytes = b"x") -> int:
     url = f"{jobs.gateway.url}/storage/v1/object/{bucket}/{place}"
     headers = {"apikey": token, "Authorization": f"Bearer {token}", "Content-Type": "image/png"}
-    reply = httpx.post(url, content=data, headers=headers)
+    reply = httpx.post(url, content=data, headers=headers, timeout=60)
     return reply.status_code if reply.is_success else int(reply.json()["statusCode"])
 
 
 def download(jobs: Any, token: str, bucket: str, place: str) -> bytes | None:
     url = f"{jobs.gateway.url}/storage/v1/object/{bucket}/{place}"
-    reply = httpx.get(url, headers={"apikey": token, "Authorization": f"Bearer {token}"})
+    reply = httpx.get(
+        url, headers={"apikey": token, "Authorization": f"Bearer {token}"}, timeout=60
+    )
     return reply.content if reply.is_success else None
 
 
@@ -348,7 +350,7 @@ def test_worker_reads_and_adds_objects_where_pictures_are(jobs: Any) -> None:
     assert download(jobs, token, INPUTS, f"{owner}/{name}") == data
     headers = {"apikey": token, "Authorization": f"Bearer {token}"}
     url = f"{jobs.gateway.url}/storage/v1/object/imagen-generated/{place}"
-    httpx.delete(url, headers=headers)
+    httpx.delete(url, headers=headers, timeout=60)
     assert download(jobs, token, "imagen-generated", place) == data
 
 

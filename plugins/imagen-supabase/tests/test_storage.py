@@ -27,7 +27,9 @@ def server() -> Iterator[Gateway]:
 def web(server: Gateway) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {server.service_key}"}
     # Certificates take long to load, and there are none here.
-    with httpx.Client(base_url=f"{server.url}/storage/v1", headers=headers, verify=False) as found:
+    with httpx.Client(
+        base_url=f"{server.url}/storage/v1", headers=headers, verify=False, timeout=60
+    ) as found:
         yield found
 
 
@@ -97,10 +99,10 @@ def test_public_bucket_is_read_without_a_key() -> None:
     with Gateway(storage=MemoryObjects(Bucket("open", public=True))) as server:
         url = f"{server.url}/storage/v1/object"
         headers = {"authorization": f"Bearer {server.service_key}", **PNG}
-        httpx.post(f"{url}/open/x.png", content=b"x", headers=headers, verify=False)
+        httpx.post(f"{url}/open/x.png", content=b"x", headers=headers, verify=False, timeout=60)
 
         seen = [
-            httpx.get(f"{url}/{path}", verify=False).content
+            httpx.get(f"{url}/{path}", verify=False, timeout=60).content
             for path in ("public/open/x.png", "open/x.png")
         ]
 
@@ -115,7 +117,7 @@ def test_public_bucket_is_read_without_a_key() -> None:
     [("GET", "/bucket"), ("POST", PATH), ("GET", PATH.replace("object", "object/authenticated"))],
 )
 def test_request_without_a_key_is_not_valid(server: Gateway, method: str, path: str) -> None:
-    reply = httpx.request(method, f"{server.url}/storage/v1{path}", verify=False)
+    reply = httpx.request(method, f"{server.url}/storage/v1{path}", verify=False, timeout=60)
 
     missing = "headers must have required property 'authorization'"
     assert told(reply) == (400, "InvalidRequest", missing)

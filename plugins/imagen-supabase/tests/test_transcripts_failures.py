@@ -106,12 +106,12 @@ def test_client_raises_what_was_recorded(case: str) -> None:
     wanted = {name: CASES[case][name] for name in CASES[case] if name not in ("case", "seconds")}
     if fault is None:
         with FailingServer() as server:
-            found = outcome(server.refusing_url, what, timeout=20)
+            found = outcome(server.refusing_url, what, timeout=60)
     else:
         with Gateway() as gateway:
             gateway.fail(fault)
             silent = fault in KEEPS_SILENT
-            found = outcome(gateway.url, what, timeout=0.2 if silent else 20)
+            found = outcome(gateway.url, what, timeout=0.2 if silent else 60)
 
     assert found == wanted
 
@@ -122,7 +122,7 @@ def test_database_that_is_down_is_told_as_recorded(which: str) -> None:
     paths = {"postgrest": "/rest/v1/images", "storage_list": f"/storage/v1/object/list/{BUCKET}"}
     with Gateway() as gateway:
         gateway.fail(faults.DATABASE_DOWN)
-        reply = httpx.get(f"{gateway.url}{paths[which]}", verify=False)
+        reply = httpx.get(f"{gateway.url}{paths[which]}", verify=False, timeout=60)
 
     wanted = json.dumps(recorded["body"]).replace("DBHOST", "localhost").replace("DBPORT", "5432")
     assert (reply.status_code, reply.json()) == (recorded["status"], json.loads(wanted))

@@ -48,7 +48,7 @@ def upload(path: str, size: int, **options: Any) -> Call:
 def download_name(_: Any, bucket: Any) -> str:
     """Gives the name under which a signed URL is saved."""
     url = bucket.create_signed_url(PICTURE, 60, {"download": "x.png"})["signedURL"]
-    return str(httpx.get(url, verify=False).headers["content-disposition"])
+    return str(httpx.get(url, verify=False, timeout=60).headers["content-disposition"])
 
 
 CALLS: dict[str, Call] = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tmux_outside import KITTY, LEFT, PLAIN, run
+from tmux_outside import KITTY, LEFT, PATIENT, PLAIN, run
 from tmux_terminal import DEVICE, PATIENCE, Terminal, kitty_pictures
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_an_interrupt_while_it_begins_ends_it_quietly(
 def test_a_signal_ends_it_and_the_terminal_is_as_before(
     number: signal.Signals, replies: dict[bytes, bytes], quarters: Callable[..., str]
 ) -> None:
-    with run("--hold", quarters(), replies=replies) as terminal:
+    with run("--hold", quarters(), replies=replies, limit=PATIENT) as terminal:
         terminal.read_until(b"quarters.png")
 
         terminal.process.send_signal(number)
@@ -67,7 +67,7 @@ def test_two_signals_leave_the_terminal_as_before(
     replies: dict[bytes, bytes],
     quarters: Callable[..., str],
 ) -> None:
-    with run("--hold", quarters(), replies=replies) as terminal:
+    with run("--hold", quarters(), replies=replies, limit=PATIENT) as terminal:
         terminal.read_until(b"quarters.png")
 
         for number in pair:

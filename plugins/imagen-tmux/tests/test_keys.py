@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tmux_outside import LEFT, PLAIN, run
+from tmux_outside import LEFT, PLAIN, SLOW_LINE, run, viewer
 from tmux_terminal import DEVICE, PATIENCE, Terminal
 from tmux_world import SCRIPTS
 
@@ -39,7 +40,9 @@ def test_what_is_typed_ahead_is_for_the_shell(quarters: Callable[..., str]) -> N
     environment = {**os.environ, "PS1": "ready> ", "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
     with Terminal(shell, environment) as terminal:
         terminal.read_until(b"ready> ")
-        terminal.type(f"tmux-img {quarters()}\n".encode())
+        # So long that it still asks when this is typed.
+        command = [*viewer("detect.PATIENCE = 4"), quarters()]
+        terminal.type(f"{shlex.join(command)}\n".encode())
         terminal.read_until(DEVICE)
 
         terminal.type(b"echo a''head\n\x1b[?62")
@@ -138,7 +141,8 @@ def test_replies_that_come_late_are_no_keys(quarters: Callable[..., str]) -> Non
 def test_a_sequence_that_comes_in_two_is_no_key(
     first: bytes, rest: bytes, quarters: Callable[..., str]
 ) -> None:
-    with run("--hold", quarters("one.png"), quarters("two.png"), replies=PLAIN) as terminal:
+    pictures = quarters("one.png"), quarters("two.png")
+    with run("--hold", *pictures, replies=PLAIN, limit=SLOW_LINE) as terminal:
         terminal.read_until(b"one.png")
 
         before = len(terminal.written)
@@ -178,7 +182,7 @@ def test_half_a_sequence_does_not_swallow_keys_for_ever(quarters: Callable[..., 
 
 
 def test_a_reply_that_the_limit_cuts_in_two_is_no_key(quarters: Callable[..., str]) -> None:
-    with run("--hold", quarters()) as terminal:
+    with run("--hold", quarters(), limit=SLOW_LINE) as terminal:
         terminal.read_until(DEVICE)
         terminal.type(b"\x1b[?62")
         terminal.read_until(b"quarters.png")

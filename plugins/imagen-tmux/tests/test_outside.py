@@ -14,7 +14,7 @@ from imagen_tmux.viewer.detect import Found
 from imagen_tmux.viewer.drawing import draw
 from imagen_tmux.viewer.painting import Canvas
 from imagen_tmux.viewer.picture import Picture
-from tmux_outside import KITTY, PLAIN, SIXEL, VIEWER, printed
+from tmux_outside import KITTY, PATIENT, PLAIN, SIXEL, VIEWER, printed
 from tmux_terminal import decode_sixel, kitty_pictures
 from tmux_world import apart
 
@@ -55,7 +55,7 @@ def test_a_multiplexer_is_not_asked_what_it_would_take_for_a_title(
 
 
 def test_a_terminal_with_kitty_s_graphics_gets_the_pixels(quarters: Callable[..., str]) -> None:
-    said = printed(quarters(), size=(100, 33), replies=KITTY)
+    said = printed(quarters(), size=(100, 33), replies=KITTY, limit=PATIENT)
 
     [sent] = kitty_pictures(said.encode())
     width, height = int(sent.keys["s"]), int(sent.keys["v"])
@@ -66,7 +66,7 @@ def test_a_terminal_with_kitty_s_graphics_gets_the_pixels(quarters: Callable[...
 
 
 def test_a_terminal_with_sixels_gets_the_pixels(quarters: Callable[..., str]) -> None:
-    said = printed(quarters(), size=(40, 15), replies=SIXEL)
+    said = printed(quarters(), size=(40, 15), replies=SIXEL, limit=PATIENT)
 
     pixels = decode_sixel(said)
     wide, high = max(x for x, _ in pixels) + 1, max(y for _, y in pixels) + 1
@@ -108,7 +108,9 @@ def test_the_flag_is_stronger_than_what_was_found(
 def test_pictures_are_printed_with_their_captions(quarters: Callable[..., str]) -> None:
     one, two = quarters("one.png"), quarters("two.png")
 
-    lines = printed(one, two, replies=PLAIN, size=(40, 13)).replace("\r\n", "\n").split("\n")
+    said = printed(one, two, replies=PLAIN, size=(40, 13), limit=PATIENT)
+
+    lines = said.replace("\r\n", "\n").split("\n")
 
     texts = [line.replace("\x1b[2m", "").replace("\x1b[0m", "") for line in lines]
     assert [line for line in texts if line and "▀" not in line and "\x1b" not in line] == [

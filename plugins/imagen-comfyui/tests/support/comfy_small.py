@@ -58,7 +58,7 @@ def until_closed(listener):
     messages = []
     with contextlib.suppress(ConnectionClosed):
         while True:
-            messages.append(listener.recv(timeout=10))
+            messages.append(listener.recv(timeout=60))
     return messages
 
 

@@ -75,7 +75,7 @@ class Listener:
         self.messages = []
 
     def take(self, count):
-        self.messages += [self.socket.recv(timeout=10) for _ in range(count)]
+        self.messages += [self.socket.recv(timeout=60) for _ in range(count)]
 
 
 @pytest.fixture
@@ -84,7 +84,10 @@ def stage():
 
         @contextlib.contextmanager
         def start(**options):
-            with FakeComfyUI(**options) as server, httpx.Client(base_url=server.url) as web:
+            with (
+                FakeComfyUI(**options) as server,
+                httpx.Client(base_url=server.url, timeout=60) as web,
+            ):
                 yield Stage(server, web, sockets)
 
         yield start

@@ -33,7 +33,7 @@ def open_client(server):
     """A client of the API, which shows the token."""
     shown = {"Authorization": f"Bearer {server.token}"}
     # Certificates take long to load, and there are none here.
-    return httpx.Client(base_url=server.url, headers=shown, timeout=10, verify=False)
+    return httpx.Client(base_url=server.url, headers=shown, timeout=60, verify=False)
 
 
 def create(web, model=SCHNELL, headers=None, **inputs):
@@ -55,7 +55,7 @@ def finish(web, model=SCHNELL, **inputs):
 
 def fetch(url):
     """Fetches a file, without the token."""
-    return httpx.get(url, verify=False)
+    return httpx.get(url, verify=False, timeout=60)
 
 
 def expected(number, given=None):

@@ -77,7 +77,7 @@ comment on function imagen.rescue(integer) is 'Takes jobs from workers that were
 create or replace function imagen.next_job(backends text[]) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp
 -- However little the planner knows of the table, it is to read the index in its order, and not to sort the backlog.
-set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
     at timestamptz := imagen.moment();
 begin

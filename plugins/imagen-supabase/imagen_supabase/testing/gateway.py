@@ -103,7 +103,7 @@ class Gateway:
             self._planned.clear()
         self.release()
 
-    def wait_hanging(self, count: int = 1, seconds: float = 10) -> None:
+    def wait_hanging(self, count: int = 1, seconds: float = 60) -> None:
         """Waits until just so many requests hang, those that act having done so."""
         with self._lock:
             if not self._lock.wait_for(lambda: self._hanging == count, seconds):

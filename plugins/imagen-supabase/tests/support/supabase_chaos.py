@@ -11,14 +11,16 @@ import threading
 import time
 from collections import Counter
 from hashlib import sha256
+from pathlib import Path
 
 from imagen_core.testing import work
+from supabase_servers import SECONDS
 from supabase_storage import ProjectGateway
 
 LEASE = 3.0
 OUT_OF_REACH = 5
 """How a worker ends that finds no database when it begins."""
-TROUBLES = 24
+TROUBLES = ("kill",) * 13 + ("stop",) * 9 + ("restart",) * 2
 TROUBLE_SECONDS = 0.5
 """How long nothing happens to anybody after something happened to one."""
 RESOURCES = {"plain": "", "flux": "gpu", "sdxl": "gpu"}
@@ -61,7 +63,7 @@ class ForgetfulGateway(ProjectGateway):
 
 
 class Storm:
-    """Some workers, and what happens to them: by the seed, and by who is quick."""
+    """Some workers, and what happens to them: in the seed's order, to whom by who is quick."""
 
     def __init__(self, database, seed, size):
         self.kills = Counter()
@@ -69,28 +71,34 @@ class Storm:
         self.stops = 0
         self._database = database
         self._dice = random.Random(seed)
+        self._troubles = self._dice.sample(TROUBLES, len(TROUBLES))
         self._stopped = {}
         self._workers = [self._worker() for _ in range(size)]
 
     def run(self, seconds, restart):
         """Let them work until nothing is left to do; `restart` is called twice on the way."""
         end, tick = time.monotonic() + seconds, threading.Event()
-        calm_until, troubles = time.monotonic() + 3, 0
+        calm_until = time.monotonic() + 3
         try:
             while self._left():
                 assert time.monotonic() < end, f"not done: {self._left()} jobs"
                 self._look_after()
-                if troubles < TROUBLES and time.monotonic() > calm_until:
+                if self._troubles and time.monotonic() > calm_until:
                     calm_until = time.monotonic() + TROUBLE_SECONDS * self._dice.uniform(0.5, 1.5)
-                    troubles += self._trouble()
-                    if troubles in (TROUBLES // 3, 2 * TROUBLES // 3):
-                        troubles += 1
+                    if self._troubles[-1] == "restart":
+                        self._troubles.pop()
                         restart()
+                    elif self._befallen(self._troubles[-1]):
+                        self._troubles.pop()
+                tick.wait(0.05)
+            while not all(map(_listens, self._workers)):
+                assert time.monotonic() < end, "a worker does not begin"
+                self._look_after()
                 tick.wait(0.05)
             for process in self._workers:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
-            assert [process.wait(30) for process in self._workers] == [0] * len(self._workers)
+            assert [process.wait(SECONDS) for process in self._workers] == [0] * len(self._workers)
         finally:
             for process in self._workers:
                 process.kill()
@@ -112,7 +120,7 @@ class Storm:
                 assert process.returncode in (-signal.SIGKILL, OUT_OF_REACH)
                 self._workers[number] = self._worker()
 
-    def _trouble(self):
+    def _befallen(self, trouble):
         """Kill one that has something in hand, or stop it; whether there was one."""
         query = "select worker, id from imagen.jobs where state = 'running'"
         busy = [(int(worker), job) for worker, job in self._database.run(query)]
@@ -121,7 +129,7 @@ class Storm:
         if not chosen:
             return False
         process = by_id[self._dice.choice(chosen)]
-        if self._dice.random() < 0.6:
+        if trouble == "kill":
             process.kill()
             process.wait()
             left = self._database.run(query)
@@ -131,6 +139,13 @@ class Storm:
             self.stops += 1
             self._stopped[process.pid] = time.monotonic() + LEASE * self._dice.uniform(0.7, 2)
         return True
+
+
+def _listens(process):
+    """Whether it has begun so far that SIGTERM lets it end what it does."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
 if __name__ == "__main__":

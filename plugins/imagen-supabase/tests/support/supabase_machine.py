@@ -68,7 +68,7 @@ class Machine:
         gateway = self.gateway
         headers = {"apikey": gateway.service_key, "Authorization": f"Bearer {gateway.service_key}"}
         url = f"{gateway.url}/storage/v1/object/imagen-generated/{place}"
-        assert httpx.delete(url, headers=headers).status_code == 200
+        assert httpx.delete(url, headers=headers, timeout=60).status_code == 200
 
     @staticmethod
     def claims(token):

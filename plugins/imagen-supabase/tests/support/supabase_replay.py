@@ -178,7 +178,7 @@ class Player:
 def open_web():
     """An HTTP client."""
     # Certificates take long to load, and there are none here.
-    return httpx.Client(verify=False, timeout=20)
+    return httpx.Client(verify=False, timeout=60)
 
 
 def _body(body):

@@ -32,7 +32,7 @@ BOOTSTRAP = Path(__file__).with_name("supabase_bootstrap.sql")
 PASSWORD = "p@ss/w:rd%and#more"
 """Of the superuser: whatever has to be written otherwise in a URL."""
 JWT_SECRET = "a-secret-of-the-tests-with-over-32-characters"
-SECONDS = 30
+SECONDS = 120
 """How long a server may take to start or to end."""
 
 
@@ -80,6 +80,7 @@ class Cluster:
         self._folder = Path(tempfile.mkdtemp(prefix="imagen-pg-", dir=_open_folder()))
         self._postgrests = []
         self._project = None
+        self._kept, self.port = kept_port()
         self._number = 0
         self.user = _plain_user()
         self._programs = self._reachable(programs)
@@ -118,27 +119,18 @@ class Cluster:
     def restart(self):
         """Let it crash, and come back at the same address."""
         end(self._process, signal.SIGQUIT)
-        self._start_at(self.port)
+        self._start()
 
     def _start(self):
-        for attempt in range(5):
-            try:
-                self._start_at(free_port())
-            except ConnectionError:
-                if attempt == 4:
-                    raise
-            else:
-                return
-
-    def _start_at(self, port):
-        self.port = port
         settings = {
             "listen_addresses": "127.0.0.1",
-            "port": port,
+            "port": self.port,
             "unix_socket_directories": "",
             "fsync": "off",
             "full_page_writes": "off",
             "synchronous_commit": "off",
+            # An analysis that begins by itself changes plans, and keeps old rows for a while.
+            "autovacuum": "off",
             "shared_buffers": "16MB",
         }
         options = [word for name in settings for word in ("-c", f"{name}={settings[name]}")]
@@ -206,6 +198,7 @@ class Cluster:
             one.close()
         if hasattr(self, "_process"):
             end(self._process, signal.SIGQUIT)
+        self._kept.close()
         shutil.rmtree(self._folder)
 
 
@@ -215,7 +208,7 @@ class PostgREST:
     def __init__(self, database):
         program = supabase_programs.postgrest()
         self._folder = Path(tempfile.mkdtemp(prefix="imagen-rest-"))
-        port, admin = free_port(), free_port()
+        (self._kept, port), (self._kept_too, admin) = kept_port(), kept_port()
         self.url = f"http://127.0.0.1:{port}"
         settings = {
             "DB_URI": database.url("authenticator", "authenticator"),
@@ -246,6 +239,8 @@ class PostgREST:
 
     def close(self):
         end(self._process, signal.SIGTERM)
+        self._kept.close()
+        self._kept_too.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -269,7 +264,7 @@ class Project:
         if role == "anon":
             del headers["Authorization"]
         # Certificates take long to load, and there are none here.
-        return httpx.Client(base_url=self.rest_url, headers=headers, verify=False)
+        return httpx.Client(base_url=self.rest_url, headers=headers, verify=False, timeout=60)
 
 
 def token(role, owner=None, seconds=3600):
@@ -309,10 +304,15 @@ def image(owner, **fields):
     return {**usual, **fields}
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+def kept_port():
+    """A port that nobody else gets while this socket is open, and what can listen there.
+
+    A server may listen on the port of a socket that does not listen, if both reuse addresses.
+    """
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind(("127.0.0.1", 0))
+    return found, found.getsockname()[1]
 
 
 def wait_until(holds, process=None, log=None):
@@ -340,7 +340,7 @@ def end(process, number):
 
 def _is_ready(url):
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(url).status_code == 200
+        return httpx.get(url, timeout=60).status_code == 200
     return False
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PATIENCE = 30
+PATIENCE = 120
 """Seconds for whatever is waited for; a machine that is busy with other tests is slow."""
 DEVICE = b"\x1b[c"
 KITTY = re.compile(rb"\x1b_G([^;\x1b]*);([^\x1b]*)\x1b\\")
