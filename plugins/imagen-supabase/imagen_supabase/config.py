@@ -137,18 +137,22 @@ def auto(context: Context) -> tuple[bool, str]:
 
 
 def check(context: Context) -> Iterator[str]:
-    """What is worth a warning of `imagen config validate`."""
+    """What is worth a warning of `imagen config validate`; nothing for who has no project."""
     setting = context.setting(SWITCH)
-    if setting != "off":
+    begun = setting == "on" or bool(context.owner_user_id)
+    try:
+        if credentials(context):
+            begun = True
+        elif setting == "on":
+            yield f"output.{SWITCH} is on, and ${URL} and ${KEY} are not set; {WHERE}"
+    except ImagenError as error:
+        begun = True
+        yield told(error)
+    if begun and setting != "off":
         try:
             owner(context)
         except ConfigError as error:
             yield f"output.{SWITCH} is {setting}, and {told(error)}"
-    try:
-        if credentials(context) is None and setting == "on":
-            yield f"output.{SWITCH} is on, and ${URL} and ${KEY} are not set; {WHERE}"
-    except ImagenError as error:
-        yield told(error)
 
 
 def _project(url: str) -> str:

@@ -55,6 +55,23 @@ def test_owner_that_is_no_id_is_warned_of(validate: Any) -> None:
     assert "select id, email from auth.users" in done.err
 
 
+@pytest.mark.parametrize("setting", [None, "auto", "off"])
+def test_whoever_has_no_project_is_not_asked_for_an_owner(
+    validate: Any, setting: str | None
+) -> None:
+    done = validate({"output": {"cloud_sync": setting}} if setting else {})
+
+    assert done.exit_code == 0
+    assert re.fullmatch("imagen: .* is fine\n", done.err)
+
+
+def test_half_a_project_without_an_owner_is_warned_of_twice(validate: Any) -> None:
+    done = validate({}, SUPABASE_URL=URL)
+
+    assert "$SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not" in done.err
+    assert "output.cloud_sync is auto, and owner_user_id is empty" in done.err
+
+
 def test_on_without_credentials_is_warned_of(validate: Any) -> None:
     done = validate({"owner_user_id": OWNER, "output": {"cloud_sync": "on"}})
 
