@@ -88,14 +88,12 @@ def needed_credentials(context: Context) -> Credentials:
 
 
 def standing(context: Context) -> Status:
-    """Whether there are credentials."""
-    try:
-        found = credentials(context)
-    except CredentialsError as error:
-        return Status(ok=False, text=f"not configured: {error}")
-    if found is None:
-        return Status(ok=False, text=f"not configured (set {URL} and {KEY})")
-    return Status(ok=True, text=found.url)
+    """Whether there are credentials; an error if there is only a part of what is needed."""
+    if found := credentials(context):
+        return Status(ok=True, text=found.url)
+    if context.owner_user_id:
+        raise CredentialsError(f"owner_user_id is set, and ${URL} and ${KEY} are not", hint=WHERE)
+    return Status(ok=False, text=f"not configured (set {URL} and {KEY})")
 
 
 def owner(context: Context, of_job: str = "") -> str:
