@@ -350,6 +350,16 @@ def test_ordinary_value_is_not_taken_for_a_token(value: str) -> None:
     assert token_warnings(parse(f"a: '{value}'", "f.yaml")) == []
 
 
+@pytest.mark.parametrize("size", ["0x0", "99999x1", "1x16385"])
+def test_size_that_nobody_may_ask_for_is_a_problem_of_its_key(tmp_path: Path, size: str) -> None:
+    config = f"backends:\n  x:\n    type: mock\n    size: {size}"
+
+    found = check(tmp_path, config, tower=False)
+
+    told = f"the size '{size}' is out of range: 1 to 16384 pixels a side (for instance 1024x768)"
+    assert found == Found([f"imagen.yaml:4: backends.x.size: {told}"], [])
+
+
 def test_key_that_stands_twice_hides_no_other_problem(tmp_path: Path) -> None:
     found = check(tmp_path, "store: auto\nstore: local\nnope: 1\ntower: {height: 1}")
 
