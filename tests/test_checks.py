@@ -304,6 +304,20 @@ def test_misspelt_variable_is_a_warning(tmp_path: Path) -> None:
     )
 
 
+def test_plugin_that_there_is_not_is_a_warning_of_the_variable_that_names_it(
+    tmp_path: Path,
+) -> None:
+    variables = {"IMAGEN_LOAD_PLUGINS": "tuys,test-toys", "IMAGEN_DISABLE_PLUGINS": "toys, zzz"}
+    names = "there are: core, imagen-core, test-toys, toys"
+
+    found = check(tmp_path, "", tower=False, **variables)
+
+    assert found.warnings == [
+        "$IMAGEN_LOAD_PLUGINS: there is no plugin 'tuys' (did you mean 'toys'?)",
+        f"$IMAGEN_DISABLE_PLUGINS: there is no plugin 'zzz' ({names})",
+    ]
+
+
 def test_token_in_the_file_is_a_warning_that_does_not_repeat_it(tmp_path: Path) -> None:
     found = check(tmp_path, f"backends:\n  a: {{type: toy, color: {TOKEN}}}")
 

@@ -234,6 +234,7 @@ CASES = {
         config="output: {preview: on}"
     ),
     "store …: …": Case("usage"),
+    "$…: there is no plugin '…'; …": Case(environment={"IMAGEN_LOAD_PLUGINS": "typo"}),
     "… of the runs could not be read (written by a newer imagen?)": Case(
         "usage", prepare=newer_run
     ),
