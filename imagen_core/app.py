@@ -325,7 +325,8 @@ class App:
         found.sort(key=lambda one: (one[0].distribution != known.CORE, one[0].name))
         for _, spec in found:
             if spec.switch is None or self.decide(spec.switch, flags).on:
-                yield Step(spec.name, spec.phase, partial(self._run_step, spec))
+                key = spec.switch.key if spec.switch else ""
+                yield Step(spec.name, spec.phase, partial(self._run_step, spec), key)
 
     def _run_step(self, spec: StepSpec, done: Any) -> Any:
         return self.catalog.load(spec, spec.run)(done, self.context)

@@ -179,6 +179,11 @@ class Attempt:
             self._checkpoint = msgspec.convert(self.job.checkpoint, Checkpoint)
         request = replace(request, id=payload.making_id(self.job.id, self._checkpoint.making))
         stock = Stock(self._target.folder, self._ledger, where=Path)
+        known = stock.recorded(request.id)
+        if known and self._is_of_others(known, request):
+            told = f"the id {request.id} is that of another picture"
+            hint = "leave it out, and the job gets one of its own"
+            return self._failed(Failure(code=UsageError.code, message=told, hint=hint))
         find = stock.find(request, self._target, self._backend.about)
         if find.run:
             return self._adopted(find, request, stock)
@@ -186,6 +191,14 @@ class Attempt:
         if self.hold.standing != "ours" and not self.hold.is_sure():
             return self._doubtful()  # it has slept, and another worker may be at it
         return self._made(request, target)
+
+    def _is_of_others(self, known: Run, request: Request) -> bool:
+        """Whether what is there under this id was made for somebody else, or of another prompt.
+
+        Whoever enqueues chooses the id, and may choose that of a job which the queue forgot.
+        """
+        asked = known.owner, known.request.typed_prompt
+        return asked != (self.job.owner, request.typed_prompt)
 
     def _adopted(self, find: Find, request: Request, stock: Stock) -> Report | None:
         """It was made here before, and lacks its name or its steps at most."""
@@ -244,9 +257,10 @@ class Attempt:
 
     def _ended(self, run: Run) -> Report:
         """Its pictures are on the disk."""
+        publishes = self._queue.publishes
         whose = self.job.owner or self._app.context.owner_user_id
-        problems = self._pipeline.unpublished(run)
-        if self._queue.publishes and whose and problems:
+        problems = self._pipeline.problems(run, publishes) if publishes and whose else []
+        if problems:
             told = f"the picture is made, and not where its owner sees it: {'; '.join(problems)}"
             failure = Failure(code="unpublished", message=told, retryable=True)
             after = self._pause * self.job.attempt
@@ -276,6 +290,11 @@ class Attempt:
     def _given_up(
         self, failure: Failure, run: Run | None, *, retry: bool, after: float | None = None
     ) -> Report:
+        paths = [output.path for output in run.outputs] if run else []
+        if unnamed := [path for path in paths if path not in failure.message]:
+            told = f"{failure.message}; what was made is {', '.join(unnamed)}"
+            failure = replace(failure, message=told)
+
         def fail(id: str, token: str) -> Ending:
             return self._queue.fail(id, token, failure, retry=retry, after=after)
 

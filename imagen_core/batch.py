@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -143,19 +144,45 @@ class Batch:
         self._state.clear_results()
         return kept
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether its folder, or the plan in it, is not there any longer."""
+        return self._state.is_gone
+
+    def lost(self, rescue: Path) -> ImagenError:
+        """What to say in the end if it is gone, or was: the plan is written once more.
+
+        Without its folder it goes where pictures are rescued; a folder that vanished is not made.
+        """
+        state, hint = self._state, "put it back, and the same command goes on"
+        there = state.folder.is_dir()
+        told = f"the plan {state.plan_path}" if there else f"the folder {state.folder}"
+        with contextlib.suppress(ImagenError, OSError):
+            if there and state.is_gone:
+                self._write_plan()
+            if there:
+                hint = "it is there again, and the same command goes on"
+            else:
+                kept = shlex.quote(str(state.rescue_plan(self._plan(), rescue)))
+                folder, plan = shlex.quote(str(state.folder)), shlex.quote(str(state.plan_path))
+                hint += f"; if it is lost, 'mkdir -p {folder} && cp {kept} {plan}' before"
+        return ImagenError(f"{told} went away, and nothing was begun after that", hint=hint)
+
     def _write_plan(self) -> None:
+        self._planned = _planned(self.entries)
+        self._state.write_plan(self._plan())
+
+    def _plan(self) -> Plan:
         now = files.Moment.now().utc
         folder = self._resumed.folder if self._resumed else str(self._state.folder.absolute())
-        self._planned = _planned(self.entries)
-        plan = Plan(
+        return Plan(
             source=self._rows.source,
             sha256=self._digest,
             flags=self._flags,
             folder=folder,
             created_at=self._resumed.created_at if self._resumed else now,
-            makings=self._planned,
+            makings=_planned(self.entries),
         )
-        self._state.write_plan(plan)
 
     def _prepare_folders(self) -> None:
         files.prepare(self._target)

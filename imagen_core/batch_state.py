@@ -135,11 +135,27 @@ class State:
                 hint="wait for it, or give this one a name of its own with --name",
             )
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the plan is not there any longer, by which the others find what is made."""
+        try:
+            self.plan_path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # it may be there
+            pass
+        return False
+
+    def rescue_plan(self, plan: Plan, folder: Path) -> Path:
+        """Put a plan into another folder, under a name that is free."""
+        folder.mkdir(parents=True, exist_ok=True)
+        place = files.Target(folder=folder, path=folder / self.plan_path.name)
+        return files.place(_text(plan), place, {}, claim=lambda _: None)
+
     def write_plan(self, plan: Plan) -> None:
         """Put a plan there, whole."""
-        text = msgspec.json.format(msgspec.json.encode(plan), indent=1)
         try:
-            files.write_atomically(self.plan_path, text + b"\n")
+            files.write_atomically(self.plan_path, _text(plan))
         except OSError as error:
             raise UsageError(f"cannot write {self.plan_path}: {error.strerror}") from error
 
@@ -206,3 +222,7 @@ class State:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _text(plan: Plan) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ class Comparing:
         """What keeps the ledger from being asked."""
         self.unclaimed = ""
         """What to say of the files that an earlier process left, and that are nobody's."""
+        self.lost: ImagenError | None = None
+        """What to say if its folder went away; `folder` is where its state is now."""
         self._app = app
         self._ledger = ledger
         self._stock: Stock | None = None
@@ -62,6 +65,7 @@ class Comparing:
         self._gone: list[tuple[Path, str]] = []
         self._asked = Requests(app, comparison)
         self._saved = 0.0
+        self._was_away = False
 
     @property
     def target(self) -> Target:
@@ -114,7 +118,7 @@ class Comparing:
         self._settle(pipeline)
 
         def each(requests: Sequence[Request]) -> Iterator[tuple[Request, Item]]:
-            return pipeline.each(requests, self._place, cancel)
+            return pipeline.each(requests, self._place, cancel, enough=self._is_gone)
 
         try:
             for request, item in to_the_end(self.requests, each, self._renewed):
@@ -125,7 +129,24 @@ class Comparing:
                 yield request, item
         finally:
             self.requests = []
+            if not self.folder.is_dir():
+                self._leave(pipeline.rescue)
             self.save()
+
+    def _is_gone(self, _: int = 0) -> bool:
+        """Whether its folder is not there any longer, or was away; it is not made once more."""
+        self._was_away = self._was_away or not self.folder.is_dir()
+        return self._was_away
+
+    def _leave(self, rescue: Path) -> None:
+        """Keep the state where pictures are rescued, and say how to go on."""
+        told = f"the folder {self.folder} went away, and nothing was begun after that"
+        hint = "put it back"
+        with contextlib.suppress(ImagenError):
+            self.folder = place(rescue, self.comparison)
+            again = f"imagen compare --resume {shlex.quote(str(self.folder))}"
+            hint = f"put it back and resume it; or '{again}' goes on without it"
+        self.lost = ImagenError(told, hint=hint)
 
     def pictures(self) -> list[str]:
         """The paths of all pictures."""
@@ -167,6 +188,8 @@ class Comparing:
 
     def _renewed(self, requests: Sequence[Request]) -> list[Request]:
         """The same to be made anew, which is written down first."""
+        if self._is_gone():
+            return []
         found = [replace(request, id=new_id(), resume="") for request in requests]
         for request in found:
             self._put(replace(self._cell(request), id=request.id))

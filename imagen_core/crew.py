@@ -47,13 +47,13 @@ class Crew:
         self._lanes: dict[str | None, deque[Making]] = {}
         self._queue: SimpleQueue[tuple[Making, Event | None]] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._open: list[Making] = []
+        self._open: dict[Making, None] = {}
         self._deadline = 0.0
 
     def add(self, making: Making) -> None:
         """Put a making at the end of its resource's lane."""
         self._lanes.setdefault(making.resource, deque()).append(making)
-        self._open.append(making)
+        self._open[making] = None
 
     def start(self) -> None:
         """Begin."""
@@ -76,7 +76,7 @@ class Crew:
                 continue
             if making in self._open:
                 if event is None:
-                    self._open.remove(making)
+                    del self._open[making]
                 yield making, event
 
     def stop(self) -> None:
@@ -105,8 +105,8 @@ class Crew:
     def _give_up(self, seconds: float) -> Iterator[tuple[Making, Event | None]]:
         for lane in self._lanes.values():
             lane.clear()
-        while self._open:
-            making = self._open.pop(0)
+        for making in [*self._open]:
+            del self._open[making]
             making.give_up(seconds)
             self._finish(making)
             yield making, None

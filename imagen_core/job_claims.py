@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Mapping
 
-LONGEST = 366 * DAY
+LONGEST = 8 * DAY
 """Of a lease or deadline."""
 
 _NEXT = """
@@ -107,7 +107,7 @@ def next_job(
 
 
 def begin(
-    connection: sqlite3.Connection, row: sqlite3.Row, now: float, by: Claimant, resource: str
+    connection: sqlite3.Connection, row: sqlite3.Row, by: Claimant, *, now: float, resource: str
 ) -> sqlite3.Row:
     """An attempt at that job; its row as it is now."""
     connection.execute(

@@ -155,7 +155,7 @@ def offer_of(row: sqlite3.Row) -> Offer:
 
 
 def listing(
-    states: Collection[State], owner: str | None, backend: str, limit: int, before: str
+    *, states: Collection[State], owner: str | None, backend: str, limit: int, before: str
 ) -> tuple[str, list[Any]]:
     """The query that finds these jobs, and its values."""
     conditions: list[str] = []

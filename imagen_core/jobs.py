@@ -134,7 +134,8 @@ class SqliteQueue(Queue):
                 # Looked at before it begins: one that can't be read does not use up the token.
                 if self._readable(connection, found, now, worker):
                     serve(connection, found["owner"], now)
-                    return job_of(begin(connection, found, now, by, backends[found["backend"]]))
+                    resource = backends[found["backend"]]
+                    return job_of(begin(connection, found, by, now=now, resource=resource))
             return None
 
     def heartbeat(
@@ -250,7 +251,9 @@ class SqliteQueue(Queue):
         before: str = "",
     ) -> tuple[Job, ...]:
         """The latest first."""
-        query, values = listing(states, owner, backend, limit, before)
+        query, values = listing(
+            states=states, owner=owner, backend=backend, limit=limit, before=before
+        )
         return tuple(map(glimpse, self.database.rows(query, values)))
 
     def stats(self) -> tuple[Load, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +30,19 @@ class Trace(Protocol):
     def size(self) -> int:
         """How many bytes it has."""
         ...
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number, as far as this system tells."""
+    if os.name == "nt":  # there a signal that does nothing would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def is_there(path: Path, trace: Trace) -> bool:

@@ -127,6 +127,11 @@ class Making:
             self._change(notes=(*self.run.notes, *notes))
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anything was done for it; if not, its Run has nothing for a step."""
+        return bool(self._started)
+
+    @property
     def resource(self) -> str | None:
         """What it can't share with another making."""
         return self._instance.backend.resource

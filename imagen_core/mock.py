@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 
-from imagen_core.errors import ERRORS, CredentialsError, RejectedError
+from imagen_core.background import in_thread
+from imagen_core.errors import ERRORS, CredentialsError, RejectedError, UsageError
 from imagen_core.protocols import Backend, Context
 from imagen_core.types import About, Cost, Image, Param, Progress, Request
 
@@ -20,6 +21,7 @@ WEBP_SIDE = 16_383
 """More pixels a side than this the format has no room for."""
 MODEL = "mock-landscape"
 STEPS = 4
+MOST_STEPS = 10_000
 SLICE_SECONDS = 0.05
 """How long it ever waits at once, so that it can be closed at any moment."""
 
@@ -33,7 +35,7 @@ class MockConfig(Struct, frozen=True, kw_only=True):
     """The block of a mock instance."""
 
     size: Annotated[str, Meta(pattern=r"^\d+x\d+$")] = "1024x1024"
-    steps: Annotated[int, Meta(ge=1)] = STEPS
+    steps: Annotated[int, Meta(ge=1, le=MOST_STEPS)] = STEPS
     format: Format = "png"
     delay_ms: Annotated[int, Meta(ge=0)] = 0
     fail: Fail = ""
@@ -81,6 +83,11 @@ class MockBackend(Backend):
             ),
         )
 
+    def check(self, request: Request) -> None:
+        """Refuse more steps than anybody would watch."""
+        if (request.steps or 0) > MOST_STEPS:
+            raise UsageError(f"the mock takes 1 to {MOST_STEPS} steps, got {request.steps}")
+
     def estimate(self, request: Request) -> Cost:  # noqa: ARG002
         """Nothing."""
         return Cost(usd=0, basis="local")
@@ -96,8 +103,10 @@ class MockBackend(Backend):
             yield from _wait(options["delay_ms"] / 1000 / steps, step, steps)
             if step == steps // 2 and options["fail"]:
                 _fail(str(options["fail"]))
+        # A large one takes seconds, in which somebody may want to cancel it.
+        data = yield from in_thread(lambda: _picture(request, options["format"]))
         yield Image(
-            data=_picture(request, options["format"]),
+            data=data,
             mime=FORMATS[options["format"]],
             seed=request.seed,
             metadata={"model": MODEL, "steps": steps, "format": options["format"]},

@@ -6,13 +6,13 @@ the next. What has an edge is a mask made here, its edges placed to 1/16 of a pi
 
 from __future__ import annotations
 
-import unicodedata
 from functools import lru_cache
 from hashlib import sha256, shake_256
 from itertools import pairwise
 from math import isqrt
-from textwrap import wrap
 from typing import TYPE_CHECKING
+
+from imagen_core.mock_letters import RISE, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,29 +40,6 @@ NIGHTS = ("night", "aurora", "moonrise")
 STARS = {"dusk": 60, "neon": 90, **dict.fromkeys(NIGHTS, 220)}
 AURORA = ((160, 80, 230), (70, 140, 220), (90, 255, 190))
 PAPER: Colour = (246, 243, 236)
-BOX, DOT = "\x7f", "\x80"
-ODD = {
-    **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\xb4", "'"),
-    **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\xab\xbb", '"'),
-    **{"\u2212": "-", "\u2044": "/", "\xd7": "x", "\u0131": "i", "\xb7": DOT, "ß": "ss"},
-    **{"æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"},
-}
-KINDS = dict.fromkeys(("Cf", "Mn", "Mc", "Me"), "") | {"Cc": " ", "Zl": " ", "Zp": " ", "Pd": "-"}
-
-# A glyph for each of ASCII 32 to 126, then BOX and DOT: nine rows of five bits, in base 32. The
-# seventh row stands on the line. Empty columns at the sides are cut off.
-GLYPHS = """
-000000000 444440400 aa0000000 aavavaa00 4fke5u400 op248j300 cik8lid00 440000000 248884200 842224800
-04lel4000 0044v4400 000000448 0000e0000 000000400 11248gg00 699999600 262222700 691248f00 e11611e00
-26aaf2200 f8e119600 688e99600 f12244400 699699600 699711600 000400400 000400448 002484200 000f0f000
-008424800 eh1640400 ehnlnge00 ehhvhhh00 uhhuhhu00 ehggghe00 uhhhhhu00 vgguggv00 vgguggg00 ehgnhhe00
-hhhvhhh00 e44444e00 11111he00 hikokih00 ggggggv00 hrllhhh00 hhpljhh00 ehhhhhe00 uhhuggg00 ehhhlid00
-uhhukih00 fgge11u00 v44444400 hhhhhhe00 hhhhha400 hhhllla00 hha4ahh00 hha444400 v1248gv00 e88888e00
-gg8421100 e22222e00 4ah000000 0000000v0 840000000 006179700 88e999e00 006989600 117999700 0069f8700
-327222200 007999716 88e999900 101111100 101111112 889aca900 222222100 00qllll00 00e999900 006999600
-00e999e88 007999711 005644400 007861e00 027222100 009999700 00hhaa400 00hllla00 009969900 009999716
-00f248f00 122422100 111111110 422122400 0005a0000 0vhhhhv00 000040000
-"""
 
 
 def draw(prompt: str, *, seed: int, width: int, height: int) -> Image:
@@ -346,55 +323,15 @@ def _paint_label(scene: _Landscape, prompt: str, note: str) -> None:
     measure = min(scene.width - 2 * margin - 3 * pad, 400 * scale)
     rows = min(3, max(1, (scene.height * 2 // 5 - 3 * pad) // (12 * scale)))
     dim = _blend(PAPER, scene.near, 42)
-    masks = [(mask, PAPER, 12 * scale) for mask in _lines(prompt, scale, measure, rows)]
-    masks += [(mask, dim, 12 * small) for mask in _lines(note, small, measure, 2)]
+    masks = [(mask, PAPER, scale) for mask in written(prompt, scale, measure, rows=rows)]
+    masks += [(mask, dim, small) for mask in written(note, small, measure, rows=2)]
     wide = max(mask.width for mask, _, _ in masks) + 3 * pad
-    high = sum(pitch for _, _, pitch in masks) - 5 * small + 2 * pad
+    high = sum(mask.height for mask, _, _ in masks) - 5 * small + 2 * pad
     top = scene.height - margin - high
     veil = _gradient((wide, high), (190,))
     scene.image.paste(_blend((8, 9, 16), scene.near, 25), (margin, top), veil)
     x, y = margin + pad, top + pad
     scene.image.paste(scene.light, (x, y, x + scale, top + high - pad))
-    for mask, colour, pitch in masks:
-        scene.image.paste(colour, (x + pad, y), mask)
-        y += pitch
-
-
-def _lines(text: str, scale: int, measure: int, rows: int) -> list[Image]:
-    """The masks of a text in so many lines at most, each within the measure."""
-    plain, lines = " ".join("".join(map(_letters, text[:500])).split()), [""]
-    for count in range(measure // scale // 4, 3, -1):
-        lines = wrap(plain, count, max_lines=rows, placeholder="...")
-        widths = (sum(len(_glyph(letter, 1)[0]) for letter in line) for line in lines)
-        if max(widths, default=0) * scale <= measure:
-            break
-    texts = ([_glyph(letter, scale) for letter in line] for line in lines)
-    return [_image("L", [b"".join(row) for row in zip(*text, strict=True)]) for text in texts]
-
-
-@lru_cache(512)
-def _glyph(letter: str, scale: int) -> tuple[bytes, ...]:
-    """The rows of a letter, with an empty column at its right."""
-    bits = [int(digit, 32) for digit in GLYPHS.split()[ord(letter) - 32]]
-    ink = {(x, y) for y, row in enumerate(bits) for x in range(5) if row >> 4 - x & 1}
-    used = [x for x, _ in ink] or [0, 1]
-    columns = range(min(used) * scale, (max(used) + 2) * scale)
-    rows = range(len(bits) * scale)
-    return tuple(bytes(255 * _inked(ink, x, y, scale) for x in columns) for y in rows)
-
-
-def _inked(ink: set[tuple[int, int]], x: int, y: int, scale: int) -> bool:
-    """Whether a dot belongs to a letter, the corners of whose diagonal steps are filled."""
-    (column, left), (row, above) = divmod(x, scale), divmod(y, scale)
-    side = column + (1 if 2 * left >= scale else -1)
-    over = row + (1 if 2 * above >= scale else -1)
-    corner = min(left, scale - 1 - left) + min(above, scale - 1 - above) < scale // 2
-    step = (side, row) in ink and (column, over) in ink and (side, over) not in ink
-    return (column, row) in ink or (corner and step)
-
-
-def _letters(character: str) -> str:
-    """What is written in place of a character, of which there may be no glyph."""
-    parts = unicodedata.normalize("NFKD", character)
-    known = "".join(ODD.get(part, part) for part in parts if part in ODD or " " <= part <= "~")
-    return ODD.get(character) or known or KINDS.get(unicodedata.category(character), BOX)
+    for mask, colour, unit in masks:
+        scene.image.paste(colour, (x + pad, y - RISE * unit), mask)
+        y += mask.height

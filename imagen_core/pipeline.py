@@ -27,11 +27,12 @@ Item = Event | Run | Note
 
 
 class Step(NamedTuple):
-    """A step that is on, ready to run."""
+    """A step that is on, ready to run; `switch`: the key of what turned it on."""
 
     name: str
     phase: Phase
     run: Callable[[Done], Iterable[Note]]
+    switch: str = ""
 
 
 class Pipeline:
@@ -52,7 +53,7 @@ class Pipeline:
         self._instance = instance
         self._ledger = ledger
         self._ledger_problem = ""
-        self._rescue = data / RESCUE_FOLDER
+        self.rescue = data / RESCUE_FOLDER
         self._steps = steps
         self._caller = caller
         self._owner = owner
@@ -69,9 +70,9 @@ class Pipeline:
         other._caller, other._owner, other._is_lost = caller, owner, is_lost
         return other
 
-    def unpublished(self, run: Run) -> list[str]:
-        """What its `publish` steps had to warn of."""
-        names = {step.name for step in self._steps if step.phase == "publish"}
+    def problems(self, run: Run, switch: str) -> list[str]:
+        """What the steps of this switch had to warn of."""
+        names = {step.name for step in self._steps if step.switch == switch}
         return [note.text for note in run.notes if note.warning and note.step in names]
 
     def run(
@@ -105,7 +106,8 @@ class Pipeline:
         for. Setting `cancel` ends what is running, and once `enough`, which is told how many have
         failed, says so, nothing new begins; each Request has its Run all the same. `load` makes
         the Request that the backend gets at the last moment, so that not all input images need
-        be in memory at once. `settled` is told of each Run when all its steps are over, too.
+        be in memory at once. `settled` is told of each Run when all its steps are over, too. One
+        that never began has no steps: there may be thousands of them.
         """
         crew = Crew(cancel, self._grace, finish=self._finish, enough=enough)
         for request, place in zip(requests, _places(requests, target), strict=True):
@@ -154,13 +156,15 @@ class Pipeline:
             caller=self._caller,
             owner=self._owner,
             record=self._record,
-            rescue=self._rescue,
+            rescue=self.rescue,
             load=load,
             is_lost=self._is_lost,
         )
 
     def _finish(self, making: Making) -> None:
         """What comes between the last picture and the printed path, still in its thread."""
+        if not making.has_begun:
+            return
         notes = self._run_steps("record", _done(making.run), making.errors.append)
         making.note(*notes)
         if notes:
@@ -170,6 +174,8 @@ class Pipeline:
             making.note(Note(step="ledger", text=problem, warning=True))
 
     def _publish(self, making: Making) -> Iterator[Note]:
+        if not making.has_begun:
+            return
         notes = self._run_steps("publish", _done(making.run), self._on_error)
         if notes:
             making.note(*notes)

@@ -95,6 +95,7 @@ class Catalog:
 
     def __init__(self, plugins: tuple[Plugin, ...]) -> None:
         self.plugins = plugins
+        self._loaded: dict[str, Any] = {}
 
     def specs(self, kind: type[AnySpec]) -> Iterator[tuple[Plugin, AnySpec]]:
         """All specs of a kind with their plugins, the core's first."""
@@ -220,7 +221,9 @@ class Catalog:
     def load(self, giver: Plugin | Spec, reference: str) -> Any:
         """The object behind a `module:attribute`; what goes wrong is the giver's PluginError."""
         try:
-            return import_object(reference)
+            if reference not in self._loaded:
+                self._loaded[reference] = import_object(reference)
+            return self._loaded[reference]
         except (Exception, SystemExit) as error:
             owner = giver if isinstance(giver, Plugin) else self.owner(giver)
             raise PluginError(

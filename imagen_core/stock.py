@@ -14,7 +14,7 @@ from imagen_core import files
 from imagen_core.errors import ImagenError, RejectedError, UsageError
 from imagen_core.files import Target
 from imagen_core.header import image_header
-from imagen_core.leftovers import is_there, run_of, sidecar_of
+from imagen_core.leftovers import is_running, is_there, run_of, sidecar_of
 from imagen_core.making import RESCUE_FOLDER, expected_values, name_values
 from imagen_core.sound import damage
 from imagen_core.types import Output, Run
@@ -93,7 +93,7 @@ class Stock:
     def find(self, request: Request, target: Target, about: About) -> Find:
         """What there is of this making, which nobody has written down as done."""
         self._look(next(target.candidates(expected_values(request, about))).parent)
-        run = self._recorded(request.id)
+        run = self.recorded(request.id)
         if run is None:
             return self._by_sidecar(request, target, about)
         run = replace(run, request=request)
@@ -148,7 +148,8 @@ class Stock:
             with contextlib.suppress(OSError):
                 found[path] = files.digest(path.read_bytes())
 
-    def _recorded(self, run_id: str) -> Run | None:
+    def recorded(self, run_id: str) -> Run | None:
+        """What the ledger has under this id, as far as it can be read."""
         try:
             return self._ledger.get(run_id) if self._ledger else None
         except ImagenError as error:
@@ -266,12 +267,6 @@ def _is_torn(path: Path) -> bool:
 def _is_left(part: Path) -> bool:
     """Whether the process that wrote this temporary file is gone; its number is in the name."""
     number = part.name.split("-")[1]
-    if os.name == "nt" or not number.isdigit():
+    if not number.isdigit():
         return False
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except OSError:
-        return False
-    return int(number) == os.getpid()
+    return int(number) == os.getpid() or not is_running(int(number))

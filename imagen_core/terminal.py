@@ -107,8 +107,8 @@ class Terminal:
             self.line(json.dumps(msgspec.to_builtins(value, enc_hook=str)))
 
     def info(self, text: str) -> None:
-        """A line for the reader, on stderr."""
-        self._tell(f"imagen: {printable(text)}\n")
+        """A line for the reader, on stderr; a text of several has the prefix on each."""
+        self._tell(_lines("imagen:", text))
 
     def warn(self, text: str) -> None:
         """A line about something that is not as it should be; it changes no exit code."""
@@ -126,10 +126,9 @@ class Terminal:
             self.json({"error": content, **(about or {})})
             return
         label = self.styled("error:", "31;1")
-        for told in str(error).splitlines():
-            self._tell(f"imagen: {label} {printable(told)}\n")
+        self._tell(_lines(f"imagen: {label}", str(error)))
         if error.hint:
-            self._tell(f"  hint: {printable(error.hint)}\n")
+            self._tell(_lines("  hint:", error.hint))
 
     def trace(self, error: BaseException) -> None:
         """The trace of an error, for those who asked to see it."""
@@ -245,7 +244,7 @@ class Bar:
         full = int(share * width)
         bar = self._terminal.styled("█" * full, "36") + "░" * (width - full)
         count = f" {self._finished}/{self._total}" if self._total > 1 else ""
-        text = printable(self._said or self._text)
+        text = printable(self._said or self._text, newlines=False)
         tail = f"{share:4.0%}{count}  {self._drawn - self._started:.1f} s  {text}"
         room = self._terminal.width - width - 4
         self._terminal.draw(f"\r {bar} {cut(tail, max(room, 0))}\x1b[K")
@@ -261,6 +260,12 @@ def _width(stream: TextIO) -> int:
 
 def _nowhere() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
+
+
+def _lines(prefix: str, text: str) -> str:
+    """The text, made printable, with the prefix before each of its lines."""
+    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
+    return "".join(f"{prefix} {printable(line)}\n" for line in lines)
 
 
 def printable(text: str, *, newlines: bool = True) -> str:

@@ -58,13 +58,14 @@ class Unifont:
         """A large mask of a character and the marks upon it, with smooth edges."""
         from PIL import ImageFilter
 
-        mask = self._with_marks(cluster)
+        mask = self.combined(cluster)
         for _ in range(DOUBLINGS):
             mask = _doubled(mask)
         blurred = mask.filter(ImageFilter.GaussianBlur(2.5))
         return blurred.point([0] * 120 + [255] * 136)
 
-    def _with_marks(self, cluster: str) -> Image:
+    def combined(self, cluster: str) -> Image:
+        """The mask of a character and the marks upon it."""
         base = self.glyph(cluster[0])
         for sign in cluster[1:]:
             mark, left = self.glyph(sign), base.width

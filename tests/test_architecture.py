@@ -23,6 +23,7 @@ LAYERS = (
     (
         "hookspecs",
         "yaml_file",
+        "background",
         "blocks",
         "config",
         "files",
@@ -32,6 +33,7 @@ LAYERS = (
         "http",
         "known",
         "mock_art",
+        "mock_letters",
         "png",
         "png_stream",
         "script",
@@ -80,7 +82,7 @@ ROOMS = {
     "click": {"cli", "terminal"},
     "sqlite3": {"database"},
     "PIL": {
-        *("sheet", "sound", "mock", "mock_art", "testing"),
+        *("sheet", "sound", "mock", "mock_art", "mock_letters", "testing"),
         *("glyphs", "png_stream", "thumbnail", "unifont"),
     },
     "httpx": {"http"},

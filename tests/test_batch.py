@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -341,3 +342,28 @@ SEEN: list[tuple[str, ...]] = []
 def look(done: Any, _: object) -> None:
     """Remember what there is to show."""
     SEEN.append(done.paths)
+
+
+def test_third_interrupt_says_how_to_go_on(imagen: Any, prompts: Path, tmp_path: Path) -> None:
+    from imagen_core import StepSpec
+
+    @hookimpl
+    def imagen_post_generate() -> list[StepSpec]:
+        return [StepSpec(name="hasty", phase="publish", run=f"{__name__}:hurry")]
+
+    plugin = SimpleNamespace(imagen_post_generate=imagen_post_generate)
+    app = App.for_test(Terminal(StringIO(), StringIO()), tmp_path, plugins={"hasty": plugin})
+
+    done = imagen("batch", str(prompts), *SMALL, app=app)
+
+    assert done.exit_code == 130
+    assert done.err.splitlines()[-2:] == [
+        "imagen: error: interrupted: 1 of 3 are done",
+        "  hint: the same command goes on from there",
+    ]
+
+
+def hurry(*_given: object) -> None:
+    """Press Ctrl-C as if nothing had come of it."""
+    for _ in range(3):
+        signal.raise_signal(signal.SIGINT)

@@ -423,3 +423,9 @@ def test_init_that_fails_leaves_nothing(
 
     assert done.exit_code != 0
     assert not path.exists()
+
+
+def test_empty_flag_is_as_if_it_was_not_given(imagen: Any) -> None:
+    done = imagen("generate", "cat", "--backend=mock", "--config=", "--style=", "--dry-run")
+
+    assert (done.exit_code, done.err) == (0, "")

@@ -12,6 +12,7 @@ import pytest
 
 import imagen_core
 from imagen_core import (
+    background,
     checks,
     config,
     hookspecs,
@@ -175,7 +176,7 @@ def test_every_public_name_of_http_is_described() -> None:
     public = {
         name
         for name, value in vars(http).items()
-        if getattr(value, "__module__", "") == http.__name__
+        if getattr(value, "__module__", "") in (http.__name__, background.__name__)
         and isinstance(value, (type, FunctionType))
         and not name.startswith("_")
     }

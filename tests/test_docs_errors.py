@@ -82,6 +82,7 @@ CASES = {
     "the seed is at least 0, got …": Case("generate cat --seed -1"),
     "seeds go up to 9223372036854775807; … is too large": Case(f"generate cat --seed {2**63}"),
     "the number of steps is at least 0, got …": Case("generate cat --steps -1"),
+    "the mock takes 1 to 10000 steps, got …": Case("generate cat --steps 10001"),
     "there is no backend '…'": Case("generate cat --backend flux"),
     "there is no style '…'": Case("generate cat --style noir"),
     "the prompt has a control character (U+…) at position …": Case("generate c\x07at"),

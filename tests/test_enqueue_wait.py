@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from imagen_core.queueing import Offer
-from imagen_core.types import Failure, Note
-from queues import FAILURE, all_jobs, end_next, far, opened, script, shared, shared_folder
+from imagen_core.cli import waiting
+from imagen_core.queueing import NewJob, Offer
+from imagen_core.types import Failure, Note, new_id
+from queues import (
+    FAILURE,
+    OWNER,
+    all_jobs,
+    end_next,
+    far,
+    interrupted_at_second,
+    opened,
+    script,
+    shared,
+    shared_folder,
+)
 from small import SMALL
 
 if TYPE_CHECKING:
@@ -166,6 +178,24 @@ def test_backend_that_no_worker_serves_is_told(imagen: Any, tmp_path: Path) -> N
     assert "imagen: waiting: the job " in after.err
 
 
+def test_silence_is_broken_once_and_frees_what_a_dead_worker_holds(
+    imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "SILENCE_SECONDS", -1.0)
+    with opened(shared_folder(tmp_path)) as queue:
+        dead = queue.enqueue(NewJob(backend="mock", payload={}, owner=OWNER)).id
+        queue.claim("dead", new_id(), backends={"mock": ""}, lease=0.001, deadline=60)
+    script(tmp_path, "", "", "", "interrupt")
+
+    done = imagen(*CAT, "--wait", app=shared(tmp_path))
+
+    assert done.err.count("no worker has taken a job of 'mock' for a minute") == 1
+    with opened(shared_folder(tmp_path)) as queue:
+        job = queue.get(dead)
+    assert job
+    assert (job.state, job.crashes) == ("queued", 1)
+
+
 def test_ctrl_c_ends_the_waiting_and_leaves_the_jobs(imagen: Any, tmp_path: Path) -> None:
     script(tmp_path, "", "", "interrupt")
 
@@ -179,6 +209,40 @@ def test_ctrl_c_ends_the_waiting_and_leaves_the_jobs(imagen: Any, tmp_path: Path
         "'imagen jobs' lists what there is\n"
     )
     assert (first.state, second.state) == ("queued", "queued")
+
+
+@pytest.mark.parametrize("key", ["", "k"])
+def test_ctrl_c_while_they_are_queued_leaves_no_job_without_its_id(
+    imagen: Any, tmp_path: Path, key: str
+) -> None:
+    args = (*CAT, "--count", "5", *(("--key", key) if key else ()))
+    interrupted_at_second(tmp_path)
+
+    done = imagen(*args, app=shared(tmp_path))
+
+    more = "; the same command adds the others" if key else ""
+    ids = [job.id for job in all_jobs(shared_folder(tmp_path))]
+    assert (done.exit_code, done.out.split(), len(ids)) == (130, ids, 2)
+    assert done.err.endswith(
+        "imagen: error: interrupted: 2 of 5 jobs are in the queue\n"
+        "  hint: 'imagen jobs cancel' with their ids cancels; "
+        f"'imagen jobs' lists what there is{more}\n"
+    )
+
+
+def test_ctrl_c_while_they_are_queued_ends_the_waiting_too(imagen: Any, tmp_path: Path) -> None:
+    interrupted_at_second(tmp_path)
+
+    done = imagen(*CAT, "--count", "5", "--key", "k", "--wait", app=shared(tmp_path))
+
+    first, second = all_jobs(shared_folder(tmp_path))
+    assert (done.exit_code, done.out) == (130, "")
+    assert done.err.endswith(
+        "imagen: 2 of 5 jobs are in the queue; the same command adds the others\n"
+        "imagen: error: no longer waiting; 2 jobs are in the queue still\n"
+        f"  hint: 'imagen jobs cancel {first.id} {second.id}' cancels; "
+        "'imagen jobs' lists what there is\n"
+    )
 
 
 def test_queue_out_of_reach_is_told_once_and_waited_for(imagen: Any, tmp_path: Path) -> None:

@@ -234,6 +234,14 @@ def test_cancelling_says_what_each_is_now(imagen: Any, put: Callable[..., str]) 
     ]
 
 
+def test_job_of_a_dead_worker_is_cancelled_at_once(imagen: Any, put: Callable[..., str]) -> None:
+    job_id = put()
+    with opened() as queue:
+        queue.claim("dead", new_id(), backends={"mock": ""}, lease=0.001, deadline=60)
+
+    assert imagen("jobs", "cancel", job_id).out == f"{job_id} cancelled\n"
+
+
 def test_what_is_over_can_not_be_cancelled(imagen: Any, three: list[str]) -> None:
     done = imagen("jobs", "cancel", three[1])
 

@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 
 from imagen_core.mock_art import draw
+from imagen_core.mock_letters import written
 
 PIXELS = {
     (
@@ -20,7 +21,7 @@ PIXELS = {
         2**63 - 1,
         128,
         300,
-    ): "a1102055cc57c0d243cd5876ea34f2b0cd8d4fd9403eb296856928234219c542",
+    ): "73d98a3baf40d8ba0ec1664a4474e08b620ee5a974e143d6a1969091f206026e",
     ("", 1, 97, 97): "0a827ce1f65ab3d29f115f7de6ac36ded71392e4d1e2e0cea016a6443f71c5e3",
 }
 
@@ -56,3 +57,27 @@ def test_prompt_is_written_on_it() -> None:
     )
 
     assert len({blank, short, long}) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("猫", "犬"), ("Кот", "Пёс"), ("قطة", "كلب"), ("แมว", "หมา"), ("🙂", "🐈")]
+)
+def test_every_script_is_written(one: str, other: str) -> None:
+    first, second = (written(text, 2, 400, rows=1) for text in (one, other))
+
+    assert first[0].tobytes() != second[0].tobytes()
+
+
+def test_right_to_left_text_begins_at_the_right() -> None:
+    [word], [both] = (written(text, 2, 400, rows=1) for text in ("قطة", "قطة سمك"))
+
+    tail = both.crop((both.width - word.width, 0, both.width, both.height))
+    assert tail.tobytes() == word.tobytes()
+
+
+@pytest.mark.parametrize("text", ["猫" * 900, "кошка " * 300, "a" * 900])
+def test_long_text_keeps_to_the_measure(text: str) -> None:
+    masks = written(text, 3, 500, rows=3)
+
+    assert len(masks) == 3
+    assert max(mask.width for mask in masks) <= 500

@@ -199,6 +199,29 @@ def test_cancelled_before_it_began_has_a_run_and_no_record(bench: Bench) -> None
     assert list(bench.ledger.runs()) == []
 
 
+def test_what_never_began_has_no_steps(bench: Bench) -> None:
+    steps: list[str] = []
+    bench.steps = [
+        Step("keep", "record", lambda done: noted(steps, done.runs[0].id)),
+        Step("tell", "publish", lambda done: noted(steps, done.runs[0].id)),
+    ]
+    is_begun = threading.Event()
+
+    def script(_: Request) -> Iterator[Any]:
+        is_begun.set()
+        yield PICTURE
+
+    bench.backends["b"] = Scripted(script, resource="one")
+    requests = [request(number=n) for n in (1, 2, 3)]
+    made = bench.pipeline().each(
+        requests, bench.target(), bench.cancel, enough=lambda _: is_begun.is_set()
+    )
+    runs = [item for _, item in made if isinstance(item, Run)]
+
+    assert [run.id for run in runs] == [each.id for each in requests]
+    assert steps == [requests[0].id] * 2
+
+
 def test_backend_that_does_not_react_is_left_behind(bench: Bench) -> None:
     release = threading.Event()
     bench.grace = 0.2
@@ -263,16 +286,17 @@ def test_what_waits_behind_a_hanging_backend_never_began(bench: Bench) -> None:
 
 def test_consumer_that_leaves_while_backends_are_given_up_sees_none_twice(bench: Bench) -> None:
     release = threading.Event()
+    both_began = threading.Barrier(2, bench.cancel.set)
     bench.grace = 0.2
     steps: list[str] = []
     bench.steps = [Step("count", "record", lambda done: noted(steps, done.runs[0].id))]
 
     def script(_: Request) -> Iterator[Any]:
-        bench.cancel.set()
+        both_began.wait()
         release.wait(20)
         yield PICTURE
 
-    bench.backends["b"] = Scripted(script, resource="one")
+    bench.backends["b"] = Scripted(script)
     done = bench.pipeline().each([request(number=n) for n in (1, 2)], bench.target(), bench.cancel)
     next(item for _, item in done if isinstance(item, Run))
     done.close()

@@ -82,15 +82,34 @@ def test_result_is_written_as_it_is() -> None:
     assert it.written == ("two\twords\n", "")
 
 
+def test_each_line_on_stderr_has_its_prefix() -> None:
+    it = on()
+    it.terminal.info("as\nyou like")
+    it.terminal.warn("what a server\r\n\n\x1b[2Jsaid\n")
+    it.terminal.error(UnavailableError("no\u2028answer\nat all", hint="boot it\nor not"))
+
+    assert it.err.getvalue().splitlines() == [
+        "imagen: as",
+        "imagen: you like",
+        "imagen: what a server",
+        "imagen: ",
+        "imagen: \\x1b[2Jsaid",
+        "imagen: error: no\\u2028answer",
+        "imagen: error: at all",
+        "  hint: boot it",
+        "  hint: or not",
+    ]
+
+
 def test_control_characters_are_written_out_on_stderr() -> None:
     it = on(IMAGEN_DEBUG="1")
     it.terminal.info(HOSTILE)
-    it.terminal.error(CredentialsError(HOSTILE.replace("\r", ""), hint=HOSTILE))
+    it.terminal.error(CredentialsError(HOSTILE, hint=HOSTILE))
     it.terminal.trace(ValueError(HOSTILE))
 
     assert it.err.getvalue() == (
         f"imagen: {WRITTEN_OUT}\n"
-        f"imagen: error: {WRITTEN_OUT.replace(chr(92) + 'r', '')}\n"
+        f"imagen: error: {WRITTEN_OUT}\n"
         f"  hint: {WRITTEN_OUT}\n"
         f"ValueError: {WRITTEN_OUT}\n"
     )
@@ -281,9 +300,9 @@ def test_hidden_bar_is_cleared_once() -> None:
 
 def test_text_in_the_bar_steers_no_terminal() -> None:
     it = on(err=Screen, NO_COLOR="1")
-    it.terminal.bar(1).take("r1", Progress(message="\x1b[2J\x07"))
+    it.terminal.bar(1).take("r1", Progress(message="\x1b[2J\x07\n"))
 
-    assert "\\x1b[2J\\x07" in it.err.getvalue()
+    assert "\\x1b[2J\\x07\\n" in it.err.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_error_while_closing_comes_out() -> None:
         check_backend(CLOSING, Toy(stubborn))
 
 
-@pytest.mark.parametrize("name", ["mine", "fake-server-1", "imagen-http"])
+@pytest.mark.parametrize("name", ["mine", "fake-server-1", "imagen-background"])
 def test_thread_that_is_left_fails_the_check_but_for_those_that_may_stay(name: str) -> None:
     over = threading.Event()
     thread = threading.Thread(target=over.wait, name=name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen_core.cli.health import HealthFile
+from queues import SharedQueue, shared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ def test_file_of_somebody_else_is_not_replaced_by_the_health_file(
     assert notes.read_text() == text
 
 
-@pytest.mark.parametrize("text", ["", '{"at":"2026","pid":1,"jobs":[],"ended":0}\n'])
+@pytest.mark.parametrize("text", ["", '{"at":"2026","pid":999999999,"jobs":[],"ended":0}\n'])
 def test_health_file_of_a_worker_that_was_killed_is_taken_over(
     imagen: Any, tmp_path: Path, text: str
 ) -> None:
@@ -97,6 +98,31 @@ def test_name_of_blanks_alone_is_none(imagen: Any) -> None:
 
     assert done.err.startswith("imagen: worker ")
     assert f"-{os.getpid()} serves" in done.err
+
+
+def test_queue_whose_pictures_nothing_publishes_is_not_served(
+    imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SharedQueue, "publishes", "cloud_sync")
+
+    done = imagen("worker", "--store", "shared", "--drain", app=shared(tmp_path))
+
+    assert (done.exit_code, done.out) == (2, "")
+    assert "cloud sync is off (no plugin has it that can be used)" in done.err
+
+
+def test_health_file_of_a_worker_that_lives_is_left_to_it(imagen: Any, tmp_path: Path) -> None:
+    path = tmp_path / "health"
+    other = HealthFile(path)
+    other.write((), 0)
+    text = path.read_text().replace(f'"pid":{os.getpid()}', f'"pid":{os.getppid()}')
+    path.write_text(text)
+
+    done = imagen(*DRAIN, "--health-file", str(path))
+
+    assert (done.exit_code, done.out) == (2, "")
+    assert f"{path} is the health file of another worker, process {os.getppid()}" in done.err
+    assert path.read_text() == text
 
 
 @pytest.mark.parametrize(

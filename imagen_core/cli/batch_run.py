@@ -50,9 +50,16 @@ class BatchMaking:
         self._open: set[str] = set()
         self._failed: dict[tuple[str, str], list[int]] = {}
         self._unnoted: list[ImagenError] = []
+        self._gone = False
 
     def run(self) -> None:
         """Make all that is left, show it, and end with the exit code of it all."""
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            raise (self._lost() if self._is_gone() else self._interrupted()) from None
+
+    def _run(self) -> None:
         left = self._batch.sort_out(known_ledger(self._app, self._flags))
         self._tally.skipped = left.skipped
         for warning in left.warnings:
@@ -86,7 +93,7 @@ class BatchMaking:
                 self._tally.spend(run)
 
         with cancelled_by_signals(self._cancel, at_the_keys(self._app), drain=self._drain):
-            items = to_the_end(requests, self._each, self._batch.renew)
+            items = to_the_end(requests, self._each, self._renewed)
             self._telling.follow(items, bar, take)
 
     def _each(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Item]]:
@@ -96,8 +103,17 @@ class BatchMaking:
             enough=self._enough, load=batch.load, settled=self._settle,
         )  # fmt: skip
 
+    def _renewed(self, requests: Sequence[Request]) -> Sequence[Request]:
+        return () if self._is_gone() else self._batch.renew(requests)
+
     def _enough(self, failed: int) -> bool:
-        return self._drain.is_set() or 0 < self._max_failures <= failed
+        full = 0 < self._max_failures <= failed
+        return self._drain.is_set() or full or self._is_gone()
+
+    def _is_gone(self) -> bool:
+        """Whether what is begun now would be made where the same command does not look."""
+        self._gone = self._gone or self._batch.is_gone
+        return self._gone
 
     def _unfinished(self, run: Run) -> bool:
         """Whether nothing came of it since somebody interrupted it, or it was not begun at all."""
@@ -134,14 +150,12 @@ class BatchMaking:
         self._tell_the_same()
         if not console.quiet:
             console.info(tally.summary())
+        if self._is_gone():
+            raise self._lost()
         if self._unnoted:
             console.error(_unnoted(self._unnoted))
         if tally.left and self._drain.is_set():
-            done = tally.done + tally.skipped + tally.adopted
-            raise Cancelled(
-                f"interrupted: {done} of {tally.total} are done",
-                hint="the same command goes on from there",
-            )
+            raise self._interrupted()
         if tally.left:
             failures = f"{tally.failed} failure{'s' * (tally.failed != 1)}"
             console.info(f"stopped after {failures}; the same command goes on")
@@ -151,6 +165,15 @@ class BatchMaking:
             raise click.exceptions.Exit(code)
         if self._unnoted:
             raise click.exceptions.Exit(ImagenError.exit_code)
+
+    def _lost(self) -> ImagenError:
+        return self._batch.lost(self._pipeline.rescue)
+
+    def _interrupted(self) -> Cancelled:
+        tally = self._tally
+        done = tally.done + tally.skipped + tally.adopted
+        told = f"interrupted: {done} of {tally.total} are done"
+        return Cancelled(told, hint="the same command goes on from there")
 
     def _tell_the_same(self) -> None:
         """Name the rows of failures that people were told of once; programs had each of them."""

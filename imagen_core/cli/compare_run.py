@@ -34,8 +34,9 @@ def run(app: App, comparing: Comparing, flags: Mapping[str, str], *, sheet: bool
         except KeyboardInterrupt:
             cancel.set()
         try:
-            shown += _overviews(app, comparing, sheet=sheet)
-            _show(app, comparing, shown, flags, telling)
+            if not comparing.lost:
+                shown += _overviews(app, comparing, sheet=sheet)
+                _show(app, comparing, shown, flags, telling)
         except KeyboardInterrupt:
             cancel.set()
     _exit(app, comparing, shown, interrupted=cancel.is_set())
@@ -105,6 +106,8 @@ def _exit(app: App, comparing: Comparing, shown: list[Path], *, interrupted: boo
         _tell_failures(app, failed)
         for path in shown:
             app.console.line(str(path))
+    if comparing.lost:
+        raise comparing.lost
     again = f"imagen compare --resume {shlex.quote(str(comparing.folder))}"
     if interrupted:
         app.console.info(f"'{again}' goes on")

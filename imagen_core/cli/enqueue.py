@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from imagen_core.app import App
 from imagen_core.cli.options import instances, request_options, tell_of_mock
 from imagen_core.cli.rowing import checking, format_option, order_of, read_rows, times_options
 from imagen_core.cli.shared import (
+    cancelled_by_signals,
     completing,
     config_option,
     json_option,
@@ -18,11 +20,11 @@ from imagen_core.cli.shared import (
     read_prompt,
     store_option,
 )
-from imagen_core.errors import ImagenError, UsageError
+from imagen_core.errors import Cancelled, ImagenError, UsageError
 from imagen_core.types import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sized
 
     from imagen_core.enqueuing import Intake, Wish
     from imagen_core.queueing import Enqueued, NewJob
@@ -146,34 +148,51 @@ def _put(app: App, intake: Intake, wishes: list[Wish], jobs: list[NewJob], *, wa
     """Enqueue them, say what is there now, and wait for it if that is wanted."""
     from imagen_core.cli.waiting import Awaited, Waiting
 
+    stop = threading.Event()
     there: list[Awaited] = []
     known = 0
-    for wish, (job, enqueued) in zip(wishes, _enqueued(app, intake, jobs), strict=True):
-        known += not enqueued.created
-        if wait:
+    with cancelled_by_signals(stop):
+        for wish, (job, enqueued) in zip(wishes, _enqueued(app, intake, jobs), strict=True):
+            known += not enqueued.created
             there.append(Awaited(enqueued.id, job.backend, wish.row))
-        elif app.console.as_json:
-            app.console.json(_about(intake, wish, job, enqueued))
-        else:
-            app.console.line(enqueued.id)
-    if known and not app.console.quiet:
-        one = f"the job {enqueued.id} is" if len(jobs) == 1 else f"{known} of {len(jobs)} jobs are"
-        app.console.info(f"{one} there already, by the key")
-    if wait:
-        Waiting(app, intake, there).run()
+            if app.console.as_json and not wait:
+                app.console.json(_about(intake, wish, job, enqueued))
+            elif not wait:
+                app.console.line(enqueued.id)
+            if stop.is_set():
+                break
+        if known and not app.console.quiet:
+            one = f"the job {enqueued.id} is"
+            many = f"{known} of {len(there)} jobs are"
+            app.console.info(f"{one if len(jobs) == 1 else many} there already, by the key")
+        if wait:
+            if len(there) < len(jobs):
+                app.console.info(f"{_number(there, jobs)}{_way_on(jobs)}")
+            Waiting(app, intake, there, stop).run()
+    if len(there) < len(jobs):
+        hint = "'imagen jobs cancel' with their ids cancels; 'imagen jobs' lists what there is"
+        raise Cancelled(f"interrupted: {_number(there, jobs)}", hint=f"{hint}{_way_on(jobs)}")
 
 
 def _enqueued(app: App, intake: Intake, jobs: list[NewJob]) -> Iterator[tuple[NewJob, Enqueued]]:
-    done = 0
+    done = []
     try:
         for one in intake.enqueue(jobs):
-            done += 1
+            done.append(one)
             yield one
-    except (ImagenError, KeyboardInterrupt):
+    except (ImagenError, KeyboardInterrupt) as error:
         if len(jobs) > 1:
-            told = f"{done} of {len(jobs)} jobs are in the queue"
-            app.console.info(told + "; the same command adds the others" * bool(jobs[0].key))
+            least = "at least " * isinstance(error, KeyboardInterrupt)
+            app.console.info(f"{least}{_number(done, jobs)}{_way_on(jobs)}")
         raise
+
+
+def _number(done: Sized, jobs: list[NewJob]) -> str:
+    return f"{len(done)} of {len(jobs)} jobs are in the queue"
+
+
+def _way_on(jobs: list[NewJob]) -> str:
+    return "; the same command adds the others" * bool(jobs[0].key)
 
 
 def _about(intake: Intake, wish: Wish, job: NewJob, enqueued: Enqueued) -> dict[str, Any]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from imagen_core.errors import UsageError
 from imagen_core.files import Moment, check_path, reason, write_atomically
+from imagen_core.leftovers import is_running
 
-KEYS = {"at", "pid", "jobs", "ended"}
+SECONDS = 5.0
+"""How often it is written."""
 HINT = "choose another --health-file"
 
 
@@ -28,7 +32,7 @@ class HealthFile:
 
     def write(self, ids: tuple[str, ...], ended: int) -> None:
         """Say that the worker has these jobs in hand; a UsageError if it can't be said."""
-        about = {"at": Moment.now().utc, "pid": os.getpid(), "jobs": ids, "ended": ended}
+        about = _Health(Moment.now().utc, os.getpid(), ids, ended)
         try:
             write_atomically(self._path, msgspec.json.encode(about) + b"\n")
         except OSError as error:
@@ -46,16 +50,29 @@ class HealthFile:
         if not self._path.is_file():
             # Replacing /dev/null would take it from the whole system.
             raise UsageError(f"{self._path} is not a regular file", hint=HINT)
-        if (written := self._path.read_bytes()) and not _tells_of_health(written):
+        written = self._path.read_bytes()
+        pid = _pid(written)
+        if written and pid is None:
             raise UsageError(f"{self._path} is there, and is no health file", hint=HINT)
+        recent = time.time() - self._path.stat().st_mtime < 3 * SECONDS
+        if recent and pid and pid != os.getpid() and is_running(pid):
+            told = f"{self._path} is the health file of another worker, process {pid}"
+            raise UsageError(told, hint=HINT)
 
     def _unwritable(self, error: OSError) -> UsageError:
         return UsageError(f"cannot write the health file {self._path}: {reason(error)}", hint=HINT)
 
 
-def _tells_of_health(written: bytes) -> bool:
+class _Health(Struct):
+    at: str
+    pid: int
+    jobs: tuple[str, ...]
+    ended: int
+
+
+def _pid(written: bytes) -> int | None:
+    """Which process has written that; None if it tells of no health."""
     try:
-        about = msgspec.json.decode(written)
+        return msgspec.json.decode(written, type=_Health).pid
     except msgspec.DecodeError:
-        return False
-    return isinstance(about, dict) and about.keys() >= KEYS
+        return None

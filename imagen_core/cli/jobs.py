@@ -190,6 +190,7 @@ def cancel(app: App, *, ids: tuple[str, ...], store: str) -> None:
     """Print what each of them is now."""
 
     def tell(queue: Queue, job_id: str) -> None:
+        queue.rescue()  # what a dead worker holds could only be asked to end
         state = queue.cancel(job_id)
         _tell_state(app, job_id, state)
         if state not in ("cancelled", "requested"):

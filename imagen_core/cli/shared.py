@@ -47,7 +47,7 @@ def pass_app(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _use_config(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
-    if value is not None:
+    if value:
         from pathlib import Path
 
         app_of(ctx).config_file = Path(value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from imagen_core.cli.shared import cancelled_by_signals, end
+from imagen_core.cli.shared import end
 from imagen_core.cli.telling import Telling
 from imagen_core.errors import Cancelled, ImagenError, UnavailableError, UsageError
 from imagen_core.leftovers import is_there
@@ -18,6 +19,7 @@ from imagen_core.queueing import pause
 from imagen_core.types import Failure, Progress, Run
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
     from imagen_core.app import App
@@ -31,6 +33,8 @@ NAMED = 5
 """How many ids are told of jobs that are left."""
 SEEN_SECONDS = 1200.0
 """A worker says what it serves every ten minutes; one that was not heard of twice is gone."""
+SILENCE_SECONDS = 60.0
+"""When so long nothing was new, a worker may have died, or there is none."""
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -48,9 +52,11 @@ class Awaited(NamedTuple):
 
 
 class Waiting:
-    """Asks how jobs are until all are over."""
+    """Asks how jobs are until all are over, or `stop` is set."""
 
-    def __init__(self, app: App, intake: Intake, jobs: list[Awaited]) -> None:
+    def __init__(
+        self, app: App, intake: Intake, jobs: list[Awaited], stop: threading.Event
+    ) -> None:
         self._app = app
         self._console = app.console
         self._intake = intake
@@ -59,21 +65,25 @@ class Waiting:
         self._open = deque(jobs)
         self._bar = app.console.bar(len(jobs))
         self._telling = Telling(app)
-        self._stop = threading.Event()
+        self._stop = stop
         self._failures: list[Failure] = []
         self._seen: dict[str, tuple[object, ...]] = {}
-        self._queued: set[str] = set()
+        self._silent: set[str] = set()
         self._problem = ""
 
     def run(self) -> None:
         """Wait, and end with the exit code of all together."""
-        idle = 0
-        with cancelled_by_signals(self._stop):
-            self._look()
+        idle, news_at = 0, time.monotonic()
+        self._look()
+        if not self._stop.is_set():
             self._tell_what_is_waited_for()
-            while self._open and not self._stop.is_set():
-                self._stop.wait(pause(self._queue, idle))
-                idle = 0 if self._look() else idle + 1
+        while self._open and not self._stop.is_set():
+            self._stop.wait(pause(self._queue, idle))
+            idle = 0 if self._look() else idle + 1
+            if not idle or time.monotonic() > news_at + SILENCE_SECONDS:
+                news_at = time.monotonic()
+                if idle:
+                    self._break_silence()
         self._bar.hide()
         if self._open:
             raise self._interrupted()
@@ -89,9 +99,24 @@ class Waiting:
             offers = self._intake.offers
         except UnavailableError:
             return
-        for name in dict.fromkeys(job.backend for job in self._open if job.id in self._queued):
+        for name in dict.fromkeys(job.backend for job in self._open if self._is_queued(job.id)):
             if name not in offers or offers[name].seen_at < recent:
                 self._console.warn(f"no worker serves '{name}' now; what is queued waits for one")
+
+    def _break_silence(self) -> None:
+        """Free what a dead worker holds, which no other one may be there for, and say so once."""
+        with contextlib.suppress(ImagenError):
+            self._queue.rescue()
+        waits = {job.backend for job in self._open if self._is_queued(job.id)}
+        for name in sorted(waits - self._silent):
+            self._console.warn(
+                f"no worker has taken a job of '{name}' for a minute; "
+                "'imagen jobs stats' tells who served it last"
+            )
+        self._silent |= waits
+
+    def _is_queued(self, job_id: str) -> bool:
+        return self._seen.get(job_id, ("",))[0] == "queued"
 
     def _look(self) -> bool:
         """Ask for as many as may be asked for at once; whether anything is new."""
@@ -132,7 +157,6 @@ class Waiting:
 
     def _follow(self, job: Job) -> bool:
         waits = job.state == "queued"
-        self._queued |= {job.id} if waits else set()
         progress = Progress(message="waiting for a worker") if waits else job.progress
         self._bar.take(job.id, progress or Progress(message="at work"))
         seen = (job.state, job.attempt, job.progress)

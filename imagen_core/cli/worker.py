@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen_core.app import App
+from imagen_core.cli import health
 from imagen_core.cli.health import HealthFile
 from imagen_core.cli.options import UnseenCommand, instances, switched
 from imagen_core.cli.shared import (
@@ -26,6 +27,7 @@ from imagen_core.cli.shared import (
 )
 from imagen_core.errors import ImagenError, UnavailableError, UsageError, told
 from imagen_core.files import prepare
+from imagen_core.terminal import printable
 from imagen_core.worker import Terms, Watcher, Worker, shared_resource, worker_name
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 
     from imagen_core.attempt import Report
     from imagen_core.queueing import Job, Queue
-
-HEALTH_SECONDS = 5.0
 
 
 class Seconds(click.FloatRange):
@@ -121,7 +121,7 @@ def command(
     ):
         name, queue = app.queue(store)
         stack.callback(queue.close)
-        _refuse_unpublished(app, name, queue, flags)
+        _refuse_unpublished(app, queue, name=name, flags=flags)
         served = _served(app, backends)
         target = app.target(flag="")
         prepare(target)
@@ -200,18 +200,19 @@ def _served(app: App, given: tuple[str, ...]) -> dict[str, str]:
     return served
 
 
-def _refuse_unpublished(app: App, name: str, queue: Queue, flags: Mapping[str, str]) -> None:
+def _refuse_unpublished(app: App, queue: Queue, *, name: str, flags: Mapping[str, str]) -> None:
     """A job must not succeed while those who asked for it can't see its picture."""
-    switch = next((one for one in app.switches() if one.key == queue.publishes), None)
-    if switch is None:
+    if not queue.publishes:
         return
-    decision = app.decide(switch, flags)
-    if not decision.on:
-        what = switch.key.replace("_", " ")
+    what = queue.publishes.replace("_", " ")
+    switch = next((one for one in app.switches() if one.key == queue.publishes), None)
+    decision = app.decide(switch, flags) if switch else None
+    if not (switch and decision and decision.on):
+        reason = decision.reason if decision else "no plugin has it that can be used"
         raise UsageError(
-            f"{what} is off ({decision.reason}), and whoever queued a job in '{name}' "
+            f"{what} is off ({reason}), and whoever queued a job in '{name}' "
             "would not see its picture",
-            hint=f"{switch.env}=on",
+            hint=f"{switch.env}=on" if switch else "'imagen plugins' shows what is wrong",
         )
 
 
@@ -257,7 +258,8 @@ class _Log(Watcher):
             return
         for note in notes:
             self._console.warn(f"job {job.id}: {note.step}: {note.text}")
-        text = " ".join(failure.message.split() if failure else paths)
+        said = printable(failure.message).split() if failure else paths
+        text = " ".join(said)
         text = text if text != report.result else ""  # cancelled, and nothing else
         what = "to be tried again" if report.result == "queued" else report.result
         self._console.line(f"{job.id} {what} after {report.seconds:.1f} s{': ' * bool(text)}{text}")
@@ -269,7 +271,7 @@ class _Log(Watcher):
     def lives(self, jobs: tuple[Job, ...]) -> None:
         """Write the health file, when it is due or the jobs are others."""
         ids = tuple(job.id for job in jobs)
-        due = ids != self._jobs or time.monotonic() > self._written + HEALTH_SECONDS
+        due = ids != self._jobs or time.monotonic() > self._written + health.SECONDS
         if self._health and due:
             try:
                 self._write(ids)

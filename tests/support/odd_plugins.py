@@ -74,8 +74,10 @@ class OddBackend(Backend):
             os.kill(os.getpid(), signal.SIGINT)
         if self.how == "nothing" or (self.how == "some" and request.seed % 2):
             return
-        if self.how == "vanish":
+        if self.how == "vanish" and self.folder.is_dir():
             shutil.rmtree(self.folder)
+        elif self.how == "vanish":
+            self.folder.unlink()
         if self.how == "interrupt":
             os.kill(os.getpid(), signal.SIGINT)
             yield from http.pause(20.0)

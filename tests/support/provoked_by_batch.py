@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from odd_plugins import PNG_HEAD
-from provoking import Case, Told, odd, tell, write
+from provoking import Case, Told, block, odd, tell, write
 from scripted import png
 
 if TYPE_CHECKING:
@@ -140,6 +140,14 @@ CASES = {
                 '{"prompt": "a", "backend": "x", "image": "turning.png"}'
             ),
         ),
+    ),
+    "the folder … went away, and nothing was begun after that": rows(
+        "prompt\ncat", "--backend x", config=odd("vanish")
+    ),
+    "the plan … went away, and nothing was begun after that": rows(
+        "prompt\ncat",
+        "--backend x",
+        config=block("{type: odd, how: vanish, folder: pictures/rows.batch.json}"),
     ),
     "interrupted: … of … are done": rows(
         "prompt\ncat", "--backend x --seed 1 --repeat 500", config=odd("stop")

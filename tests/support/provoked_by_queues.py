@@ -19,7 +19,16 @@ from imagen_core.jobs import SqliteQueue
 from imagen_core.queueing import NewJob
 from imagen_core.types import new_id
 from provoking import Case, Listener, Told, write
-from queues import CONFIG, OWNER, end_next, far, script, shared, shared_folder
+from queues import (
+    CONFIG,
+    OWNER,
+    end_next,
+    far,
+    interrupted_at_second,
+    script,
+    shared,
+    shared_folder,
+)
 from scripted import png
 
 if TYPE_CHECKING:
@@ -98,6 +107,19 @@ def worked(folder: Path, version: int = 1, on: str = "mock", **options: Any) -> 
     app.console = terminal
     run(["worker", "--drain", "--time-limit", "1"], terminal=terminal, app=app)
     return terminal.told(run(CAT, terminal=terminal, app=app))
+
+
+def silent(folder: Path) -> Told:
+    """Nothing is new for longer than anybody likes to wait."""
+    with mock.patch("imagen_core.cli.waiting.SILENCE_SECONDS", -1.0):
+        return queued(*CAT, prepare=saying("", "", "make"))(folder)
+
+
+def of_another_worker(folder: Path) -> Told:
+    """A health file that was written just now by a process that lives."""
+    about = f'{{"at":"","pid":{os.getppid()},"jobs":[],"ended":0}}'
+    (folder / "health").write_text(about)
+    return queued("worker", "--once", "--health-file", "{folder}/health")(folder)
 
 
 def held(folder: Path) -> Told:
@@ -216,11 +238,19 @@ OTHER_CASES: dict[str, Callable[[Path], Told]] = {
     "the job … is gone from the queue": queued(*CAT, prepare=saying("forget")),
     "the result of the job … can't be read: …": queued(*CAT, result={}),
     "the job … was cancelled": queued(*CAT, cancelled=True),
+    "interrupted: … of … jobs are in the queue": queued(
+        "enqueue", "cat", "--count", "3", prepare=interrupted_at_second
+    ),
     "no longer waiting; … in the queue still": queued(*CAT, prepare=saying("", "interrupt")),
     "the job … is there already, by the key": queued("enqueue", "cat", "--key", "k"),
     "no worker serves '…' now; what is queued waits for one": queued(
         *CAT, prepare=saying("", "make")
     ),
+    (
+        "no worker has taken a job of '…' for a minute; "
+        "'imagen jobs stats' tells who served it last"
+    ): silent,
+    "… is the health file of another worker, process …": of_another_worker,
     "…; it is waited for": queued(*CAT, result=far(), prepare=saying("no answer")),
     "… is where … has put it": queued(*CAT, result=far()),
 }

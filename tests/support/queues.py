@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from imagen_core.queueing import Enqueued, Job, NewJob, Queue
 
 FULL = 2
-"""So many jobs are taken by a shared queue with a file `full` beside it."""
+"""So many jobs are taken by a shared queue with a file `full` beside it.
+
+With a file `interrupted` Ctrl-C comes when there are so many.
+"""
 FAILURE = Failure(code="rejected", message="not this", hint="another one")
 BUSY = Failure(code="unavailable", message="busy", retryable=True)
 OWNER = "3f1c6f0e-8a6b-4c1e-9a56-1f0a5f4f9a10"
@@ -86,7 +89,10 @@ class SharedQueue(SqliteQueue):
     def enqueue(self, job: NewJob) -> Enqueued:
         if self.path.with_name("full").exists() and len(super().jobs()) >= FULL:
             raise UnavailableError("no answer")
-        return super().enqueue(job)
+        done = super().enqueue(job)
+        if self.path.with_name("interrupted").exists() and len(super().jobs()) == FULL:
+            os.kill(os.getpid(), signal.SIGINT)
+        return done
 
     def get(self, job_id: str) -> Job | None:
         self._misbehave()
@@ -219,3 +225,9 @@ def script(folder: Path, *lines: str) -> None:
     """What the shared queue is to say to the next questions: nothing, a word, or an error."""
     shared_folder(folder).mkdir(parents=True, exist_ok=True)
     (shared_folder(folder) / "script").write_text("\n".join(lines))
+
+
+def interrupted_at_second(folder: Path) -> None:
+    """Let Ctrl-C come as soon as the second job is in the shared queue of this world."""
+    shared_folder(folder).mkdir(parents=True, exist_ok=True)
+    (shared_folder(folder) / "interrupted").touch()

@@ -204,6 +204,16 @@ def test_what_could_not_be_published_waits_until_the_outage_may_be_over(shift: S
     assert waits.total_seconds() == pytest.approx(60)
 
 
+def test_step_that_publishes_nothing_fails_no_job(shift: Shift) -> None:
+    shift.queue.publishes = "sidecar"
+    shift.gates.shut("publishing", "fail", "UnavailableError")
+    job_id = shift.enqueue(owner=OWNER)
+
+    assert shift.work() == ["succeeded"]
+
+    assert shift.job(job_id).errors == ()
+
+
 def test_folder_that_cannot_be_written_any_more_costs_no_picture(shift: Shift) -> None:
     shift.gates.shut("running")
     job_id = shift.enqueue()

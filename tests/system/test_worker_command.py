@@ -86,6 +86,18 @@ def test_path_is_told_as_it_is(
     assert done.out.endswith(f" s: {path}\n")
 
 
+def test_what_is_said_of_a_failure_steers_no_terminal(imagen: Any, queue: SqliteQueue) -> None:
+    asked = payload(Options(prompt="a cat", size="\x1b[31m\nbig"), "")
+    job_id = queue.enqueue(NewJob(backend="mock", payload=asked)).id
+
+    done = imagen(*DRAIN)
+
+    assert done.out.startswith(f"{job_id} failed after ")
+    assert "\x1b" not in done.out
+    assert "\\x1b[31m big" in done.out
+    assert done.out.count("\n") == 1
+
+
 def test_json_has_an_object_for_each_job(imagen: Any, put: Put, queue: SqliteQueue) -> None:
     good, bad = put(), put(fail="rejected")
 

@@ -7,6 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from imagen_core import NewJob
 from imagen_core.payload import drawn_seed
 from scripted import png
@@ -173,3 +175,25 @@ def test_parameter_of_text_is_read_as_one_that_was_typed(shift: Shift) -> None:
 
     assert shift.work() == ["succeeded"]
     assert (shift.job(job_id).result or {})["request"]["params"] == {"strength": 0.5}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"owner": OWNERS[1]}, {"owner": OWNERS[0], "prompt": "a dog"}],
+    ids=["owner", "prompt"],
+)
+def test_picture_that_others_have_under_an_id_is_not_taken_for_it(
+    shift: Shift, other: dict[str, str]
+) -> None:
+    job_id = shift.enqueue(owner=OWNERS[0])
+    shift.work()
+    with shift.queue._change() as (connection, _):
+        connection.execute("delete from jobs")
+    [before] = shift.app.ledger.runs()
+    shift.enqueue(id=job_id, **other)
+
+    assert shift.work() == ["succeeded", "failed"]
+
+    [error] = shift.job(job_id).errors
+    assert error.failure.message == f"the id {job_id} is that of another picture"
+    assert [*shift.app.ledger.runs()] == [before]

@@ -129,8 +129,8 @@ comment on function imagen.free_backends(jsonb) is 'Those whose resource has roo
 create or replace function imagen.check_length(seconds double precision) returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 begin
-    if not coalesce(seconds > 0 and seconds <= 366 * 86400, false) then
-        raise exception 'a lease or deadline is a number of seconds, up to a year, not %', seconds using errcode = 'PT400';
+    if not coalesce(seconds > 0 and seconds <= 8 * 86400, false) then
+        raise exception 'a lease or deadline is a number of seconds, up to 8 days, not %', seconds using errcode = 'PT400';
     end if;
 end
 $$;
