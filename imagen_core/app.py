@@ -11,7 +11,7 @@ from imagen_core import checks, known
 from imagen_core.blocks import suggestion
 from imagen_core.config import Decision, Origin, Settings, Value, default_paths, variable
 from imagen_core.context import AppContext
-from imagen_core.errors import ConfigErrors, UsageError, told
+from imagen_core.errors import ConfigError, ConfigErrors, CredentialsError, UsageError, told
 from imagen_core.files import check_path, expand_home, is_folder
 from imagen_core.instances import make_instance
 from imagen_core.protocols import Instance, Store
@@ -250,8 +250,12 @@ class App:
                 self.console.warn(f"{spec.name}: {told(error)}")
         return None
 
-    def store(self, name: str = "") -> tuple[str, Store]:
-        """The store of that name; `auto` is the first plugin's that is configured, else local."""
+    def store(self, name: str = "", *, sure: bool = False) -> tuple[str, Store]:
+        """The store of that name; `auto` is the first plugin's that is configured, else local.
+
+        One that was begun to be configured, and can't be used, is warned of and left out; whoever
+        wants to be `sure` gets its error.
+        """
         stores = self.catalog.usable(StoreSpec)
         name = name or self.settings.knob("store").text
         if name != "auto":
@@ -265,14 +269,17 @@ class App:
                 store = self._make_store(stores[other])
                 if store.status().ok:
                     return other, store
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
+            except (Exception, SystemExit) as error:  # a plugin may raise anything
+                if sure and isinstance(error, (CredentialsError, ConfigError)):
+                    error.hint = f"{error.hint}; --store local does without".removeprefix("; ")
+                    raise
                 self.console.warn(f"store {other}: {told(error)}")
         return "local", self._make_store(stores["local"])
 
     def queue(self, name: str = "") -> tuple[str, Queue]:
         """The jobs of that store; `auto` is the one that is configured, if it holds any."""
         asked = name or self.settings.knob("store").text
-        found, store = self.store(asked)
+        found, store = self.store(asked, sure=True)
         queue = store.queue()
         if queue is None and asked == "auto":
             found, queue = "local", self.ledger.queue()

@@ -153,7 +153,7 @@ def unknown_key(document: Document, path: KeyPath, valid: Iterable[str]) -> Conf
 
 def suggestion(word: str, valid: Iterable[str], otherwise: str) -> str:
     """`did you mean X?`, or all that is valid where nothing is near."""
-    names = sorted(valid)
+    names = sorted({*valid})
     if near := nearest(word, names):
         return f"did you mean '{near}'?"
     return f"{otherwise}: {', '.join(names)}" if names else ""

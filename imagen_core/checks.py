@@ -6,13 +6,13 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen_core import known
-from imagen_core.blocks import convert, nearest, unknown_key
+from imagen_core.blocks import convert, nearest, suggestion, unknown_key
 from imagen_core.config import CORE_KEYS, KNOBS, Style
 from imagen_core.errors import ConfigError, ConfigErrors, ImagenError, PluginError, told
 from imagen_core.instances import AbsentError, absent, make_instance, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from imagen_core.config import Settings
     from imagen_core.plugins import Catalog
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 PREFIX = "IMAGEN_"
+CHOOSING = ("IMAGEN_LOAD_PLUGINS", "IMAGEN_DISABLE_PLUGINS")
+"""The variables that choose plugins."""
 _TOKEN = re.compile(
     r"\b(r8_\w{20,}|sk-[\w-]{20,}|hf_\w{20,}|gh[pousr]_\w{20,}|sb_secret_\w{10,}"
     r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)|(?<=://)[^/@\s]+(?=@)"
@@ -44,7 +46,8 @@ class Findings(NamedTuple):
 def check_keys(settings: Settings, catalog: Catalog, switches: Iterable[Switch]) -> Findings:
     """What is wrong with the file as such, and the keys that belong to nobody.
 
-    Those of the top level and of `output:`; what an absent plugin owns is a warning.
+    Those of the top level and of `output:`; what an absent plugin owns is a warning, and so is the
+    name of a plugin that there is not in the variables that choose plugins.
     """
     document = settings.document
     findings = Findings(list(document.problems), [])
@@ -63,6 +66,7 @@ def check_keys(settings: Settings, catalog: Catalog, switches: Iterable[Switch])
             valid = [*CORE_KEYS, *blocks, *known.SETTINGS]
             findings.problems.append(unknown_key(document, (key,), valid))
     findings.add(_check_output(settings, catalog, switches))
+    findings.warnings.extend(unknown_plugins(settings.environment, catalog))
     for key in ("styles", "backends"):
         _catch(findings.problems, settings.table, key)
     return findings
@@ -158,6 +162,22 @@ def _check_blocks(settings: Settings, catalog: Catalog, context: Context | None)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's check may raise anything
             findings.warnings.append(ConfigError(f"the plugin {plugin}: {told(error)}"))
     return findings
+
+
+def unknown_plugins(environment: Mapping[str, str], catalog: Catalog) -> list[ConfigError]:
+    """Names in the variables that choose plugins which no installed plugin has."""
+    from imagen_core.discovery import listed
+
+    names = {name for plugin in catalog.plugins for name in (plugin.name, plugin.distribution)}
+    return [
+        ConfigError(
+            f"there is no plugin '{name}'",
+            key=f"${variable}",
+            hint=suggestion(name, names, "there are"),
+        )
+        for variable in CHOOSING
+        for name in sorted(listed(environment.get(variable, "")) - names)
+    ]
 
 
 def _unknown_variables(settings: Settings, switches: Iterable[Switch]) -> list[ConfigError]:

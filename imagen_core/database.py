@@ -19,6 +19,18 @@ BUSY_LOOK = 0.004
 """How long SQLite itself waits."""
 PAUSE = 0.001
 """How long we wait before it is asked again."""
+PLACE = "look at what lies there and who may write it; IMAGEN_DATA_DIR names another folder"
+DAMAGED = "it is damaged: move it away, and a new one is made"
+HINTS = {
+    "NOTADB": DAMAGED,
+    "CORRUPT": DAMAGED,
+    "FULL": "make room on the disk, and try again",
+    "IOERR": "look at the disk that it is on, which may be full or broken",
+    "CANTOPEN": PLACE,
+    "READONLY": PLACE,
+    "PERM": PLACE,
+}
+"""What to do about SQLite's errors, by the first word of their name."""
 T = TypeVar("T")
 
 
@@ -75,11 +87,10 @@ class Database:
                 self._connection = self._connection or self._open()
                 yield self._connection
             except (sqlite3.Error, OSError) as error:
-                reason = getattr(error, "strerror", None) or error
-                told = f"{self.path}: {reason}"
+                told = f"{self.path}: {_reason(error)}"
                 if _is_locked(error):
                     raise LockedError(told, hint="another process writes; try again") from error
-                raise DatabaseError(told) from error
+                raise DatabaseError(told, hint=_hint(error)) from error
             except (UnicodeEncodeError, OverflowError) as error:
                 raise UsageError(f"{self.path} can't hold such a value: {error}") from error
 
@@ -156,6 +167,19 @@ class Database:
                 for statement in migration.split(";"):
                     connection.execute(statement)
             connection.execute(f"pragma user_version={newest}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileExistsError):  # which only making its folder raises
+        return f"{error.filename} is no folder"
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _hint(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return PLACE
+    _, _, name = getattr(error, "sqlite_errorname", "").partition("_")
+    return HINTS.get(name.partition("_")[0], "")
 
 
 def _is_locked(error: Exception) -> bool:

@@ -277,14 +277,15 @@ def _blocked(plugin: Plugin, environment: Mapping[str, str]) -> str:
     """Which variable blocks this plugin, or an empty string."""
     names = {plugin.name, plugin.distribution}
     allowed = environment.get("IMAGEN_LOAD_PLUGINS")
-    if allowed is not None and not names & _listed(allowed):
+    if allowed is not None and not names & listed(allowed):
         return "IMAGEN_LOAD_PLUGINS does not list it"
-    if names & _listed(environment.get("IMAGEN_DISABLE_PLUGINS", "")):
+    if names & listed(environment.get("IMAGEN_DISABLE_PLUGINS", "")):
         return "IMAGEN_DISABLE_PLUGINS lists it"
     return ""
 
 
-def _listed(text: str) -> set[str]:
+def listed(text: str) -> set[str]:
+    """The names in a variable that chooses plugins."""
     return {name.strip() for name in text.split(",")} - {""}
 
 

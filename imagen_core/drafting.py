@@ -195,15 +195,18 @@ class _Drafting:
             random = Random(f"{request.seed}/{row.number}/{index}")  # no secret depends on it
             chosen = {"prompt": prompt or wildcards.choose(text, random), "count": 1}
             made = Options(**{**options, **chosen, "seed": request.seed})
-            yield replace(self._resolve(made)[0], id=request.id, images=request.images)
+            kept = {"images": request.images, "seed_asked": request.seed_asked}
+            yield replace(self._resolve(made)[0], id=request.id, **kept)
 
     def _resolved(self, options: dict[str, Any]) -> list[tuple[Request, Planned | None]]:
         planned = list(islice(self._planned, min(max(options["count"], 0), MAX_COUNT)))
         if not planned:
             return [(request, None) for request in self._resolve(Options(**options))]
         made = self._resolve(Options(**{**options, "seed": planned[0].seed}))
+        asked = bool(options.get("seed"))
         return [
-            (replace(request, id=one.id), one) for request, one in zip(made, planned, strict=False)
+            (replace(request, id=one.id, seed_asked=asked), one)
+            for request, one in zip(made, planned, strict=False)
         ]
 
     def _place(self, row: Row) -> Target:

@@ -79,10 +79,22 @@ def make_instance(settings: Settings, catalog: Catalog, context: Context, name: 
         try:
             backend: Backend = create(config, context)
             # What it says of itself is part of being made: nobody has to guard against it later.
-            _ = backend.about, backend.resource
+            about, _ = backend.about, backend.resource
+            _check_size(about.size)
         except ConfigError as error:
             raise placed(error, settings, name) from error
     return Instance(name, spec.type, backend)
+
+
+def _check_size(size: str) -> None:
+    """The size that is taken where nobody asks for one is such as somebody may ask for."""
+    from imagen_core.resolve import parse_size
+
+    try:
+        if size:
+            parse_size(size)
+    except UsageError as error:
+        raise ConfigError(error.message, key="size", hint="for instance 1024x768") from error
 
 
 def placed(error: ConfigError, settings: Settings, name: str) -> ConfigError:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from imagen_core.errors import ImagenError
+from imagen_core.errors import (
+    ConfigError,
+    CredentialsError,
+    ImagenError,
+    PluginError,
+    RejectedError,
+    UsageError,
+)
 from imagen_core.specs import Switch
 from imagen_core.types import Run, Status, UsageRow
 
@@ -26,6 +33,10 @@ SWITCH = Switch(
     help="a record of each run, with its prompt, on this machine",
 )
 FILE_NAME = "ledger.db"
+REFUSALS = {
+    kind.code for kind in (UsageError, ConfigError, PluginError, CredentialsError, RejectedError)
+}
+"""Failures that mean, if no server has the Run, that none has begun it."""
 
 MIGRATIONS = (
     """
@@ -119,6 +130,12 @@ class Ledger:
             query += " and billed and failure = ''"
         yield from map(usage_row, self._read(f"{query} order by started_at, id", since))
 
+    def left_out(self, since: str = "") -> Iterator[UsageRow]:
+        """What `usage` leaves out although it may have been paid for: Runs that failed."""
+        query = "select run from runs where finished and failure != '' and started_at >= ?"
+        rows = map(usage_row, self._read(f"{query} order by started_at, id", since))
+        return (row for row in rows if row.cost_usd_estimate != 0)
+
     def _one(self, condition: str, value: str) -> Run | None:
         query = f"select id, run from runs where {condition} order by started_at desc limit 1"
         rows = self.database.rows(query, (value,))
@@ -186,7 +203,15 @@ def encoded(run: Run) -> str:
 
 def is_billed(run: Run) -> bool:
     """Whether it was, or may have been, paid for: an unknown cost is not free."""
-    return run.cost is None or run.cost.usd > 0
+    return _usd(run) != 0
+
+
+def _usd(run: Run) -> float | None:
+    """What it cost, which is nothing if it was refused at once; None if nobody knows."""
+    if run.cost:
+        return run.cost.usd
+    refused = run.failure is not None and run.failure.code in REFUSALS
+    return 0.0 if refused and not (run.remote_id or run.outputs) else None
 
 
 def usage_row(run: Run) -> UsageRow:
@@ -199,7 +224,7 @@ def usage_row(run: Run) -> UsageRow:
         model=run.model,
         seed=seed,
         latency_ms=run.latency_ms,
-        cost_usd_estimate=run.cost.usd if run.cost else None,
+        cost_usd_estimate=_usd(run),
         caller=run.caller,
         failure=run.failure.code if run.failure else "",
     )

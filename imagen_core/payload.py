@@ -79,7 +79,7 @@ def request_of(job: Job, found: Payload, app: App, queue: Queue) -> Request:
         return _image(name, queue, job.owner)
 
     request = app.resolve(replace(options, seed=seed), read=image)[0]
-    return replace(request, id=job.id)
+    return replace(request, id=job.id, seed_asked=bool(options.seed))
 
 
 def check_asked(options: Options, about: About) -> None:

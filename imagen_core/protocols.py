@@ -92,7 +92,11 @@ class Store(Protocol):
         return None
 
     def status(self) -> Status:
-        """Whether it can be used; no network."""
+        """Whether it can be used; no network.
+
+        A CredentialsError or ConfigError if it can't, although somebody has begun to configure it:
+        who asks for no store by name hears of that.
+        """
         ...
 
 

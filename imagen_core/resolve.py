@@ -75,6 +75,7 @@ def resolve(
         width=width,
         height=height,
         seed=seeds[0],
+        seed_asked=bool(options.seed),
         steps=_at_least("number of steps", options.steps, 0) or about.steps,
         params=resolve_params(name, options.params, about.params),
         images=tuple(map(read or read_image, options.images)),

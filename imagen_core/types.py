@@ -54,7 +54,10 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """All that decides one picture. `id` names this making everywhere."""
+    """All that decides one picture. `id` names this making everywhere.
+
+    `seed_asked`: somebody chose the seed, and may well expect the same picture again.
+    """
 
     id: str
     prompt: str
@@ -69,6 +72,7 @@ class Request(Struct, frozen=True, kw_only=True):
     params: dict[str, Any] = {}
     images: tuple[InputImage, ...] = ()
     resume: str = ""
+    seed_asked: bool = False
 
 
 class Accepted(Struct, frozen=True, kw_only=True, tag="accepted"):

@@ -152,6 +152,7 @@ def test_suggestion_is_the_nearest_name_or_all_of_them() -> None:
 
     assert found == ["did you mean 'steps'?", "there are: size, steps"]
     assert suggestion("x", [], "there are") == ""
+    assert suggestion("x", ["tmux", "store", "tmux"], "there are") == "there are: store, tmux"
 
 
 class A(Struct, tag_field="type", tag="a"):

@@ -304,6 +304,20 @@ def test_misspelt_variable_is_a_warning(tmp_path: Path) -> None:
     )
 
 
+def test_plugin_that_there_is_not_is_a_warning_of_the_variable_that_names_it(
+    tmp_path: Path,
+) -> None:
+    variables = {"IMAGEN_LOAD_PLUGINS": "tuys,test-toys", "IMAGEN_DISABLE_PLUGINS": "toys, zzz"}
+    names = "there are: core, imagen-core, test-toys, toys"
+
+    found = check(tmp_path, "", tower=False, **variables)
+
+    assert found.warnings == [
+        "$IMAGEN_LOAD_PLUGINS: there is no plugin 'tuys' (did you mean 'toys'?)",
+        f"$IMAGEN_DISABLE_PLUGINS: there is no plugin 'zzz' ({names})",
+    ]
+
+
 def test_token_in_the_file_is_a_warning_that_does_not_repeat_it(tmp_path: Path) -> None:
     found = check(tmp_path, f"backends:\n  a: {{type: toy, color: {TOKEN}}}")
 
@@ -348,6 +362,16 @@ def test_value_that_looks_like_a_token_is_warned_of_and_not_repeated(value: str)
 )
 def test_ordinary_value_is_not_taken_for_a_token(value: str) -> None:
     assert token_warnings(parse(f"a: '{value}'", "f.yaml")) == []
+
+
+@pytest.mark.parametrize("size", ["0x0", "99999x1", "1x16385"])
+def test_size_that_nobody_may_ask_for_is_a_problem_of_its_key(tmp_path: Path, size: str) -> None:
+    config = f"backends:\n  x:\n    type: mock\n    size: {size}"
+
+    found = check(tmp_path, config, tower=False)
+
+    told = f"the size '{size}' is out of range: 1 to 16384 pixels a side (for instance 1024x768)"
+    assert found == Found([f"imagen.yaml:4: backends.x.size: {told}"], [])
 
 
 def test_key_that_stands_twice_hides_no_other_problem(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 SHOWN_HOME = "/home/ada"
 SHOWN_DATE = "2026-11-21"
-OWNER = "3f1c6f0e-8a6b-4c1e-9a56-1f0a5f4f9a10"
 
 
 class Block(NamedTuple):
@@ -109,9 +108,8 @@ def write_files(shown: list[Block], site: Path) -> None:
 
 
 def isolated(home: Path) -> dict[str, str]:
-    """The environment of a user who has nothing but imagen, and has said who sees the pictures."""
+    """The environment of a user who has nothing but imagen."""
     return {
-        "IMAGEN_OWNER_USER_ID": OWNER,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}",
         "HOME": str(home),
         "LANG": "C.UTF-8",
@@ -182,10 +180,7 @@ def test_every_other_python_block_compiles(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", untitled("yaml"), ids=str)
-def test_every_other_yaml_block_validates(
-    block: Block, imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IMAGEN_OWNER_USER_ID", OWNER)
+def test_every_other_yaml_block_validates(block: Block, imagen: Any, tmp_path: Path) -> None:
     file = tmp_path / "imagen.yaml"
     file.write_text(block.text, encoding="utf-8")
 

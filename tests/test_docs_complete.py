@@ -47,6 +47,21 @@ def section(name: str, heading: str) -> str:
     return text[start:][: len(heading) + end.start()] if end else text[start:]
 
 
+def tables_in_a_paragraph(text: str) -> Iterator[str]:
+    """Rows of a table right below a line of text, which is no table on the site."""
+    before, code = "", False
+    for line in text.splitlines():
+        code ^= line.startswith("```")
+        if not code and line.startswith("|") and before and not before.startswith("|"):
+            yield line
+        before = line
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_every_table_begins_after_an_empty_line(page: Path) -> None:
+    assert [*tables_in_a_paragraph(page.read_text(encoding="utf-8"))] == []
+
+
 def leaves(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     """Every command that has no commands below it, with its path."""
     if not isinstance(command, click.Group):

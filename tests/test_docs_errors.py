@@ -158,6 +158,9 @@ CASES = {
     "…:1: …: the prompt of a style must have {prompt} in it": Case(
         "generate cat --style a", "styles: {a: {prompt: noir}}"
     ),
+    "…:1: …: the size '…' is out of range: 1 to 16384 pixels a side": Case(
+        "config validate", "backends: {x: {type: mock, size: 0x0}}"
+    ),
     "…:1: …: a name has letters, digits, '.', '_' and '-' alone": Case(
         "config validate", "backends: {my mock: {type: mock}}"
     ),
@@ -232,6 +235,7 @@ CASES = {
         config="output: {preview: on}"
     ),
     "store …: …": Case("usage"),
+    "$…: there is no plugin '…'; …": Case(environment={"IMAGEN_LOAD_PLUGINS": "typo"}),
     "… of the runs could not be read (written by a newer imagen?)": Case(
         "usage", prepare=newer_run
     ),

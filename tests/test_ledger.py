@@ -171,6 +171,7 @@ def test_finished_runs_come_oldest_first_from_a_date_on(ledger: Ledger) -> None:
 
 
 FAILED = Failure(code="rejected", message="no")
+LOST = Failure(code="unavailable", message="it may have been accepted")
 
 
 @pytest.mark.parametrize(
@@ -181,10 +182,12 @@ FAILED = Failure(code="rejected", message="no")
         ({"cost": None}, True, None),
         ({"cost": Cost(usd=0, basis="local")}, False, 0.0),
         ({"failure": FAILED}, False, 0.003),
-        ({"failure": FAILED, "cost": None, "outputs": (), "remote_id": ""}, False, None),
+        ({"failure": FAILED, "cost": None, "outputs": (), "remote_id": ""}, False, 0.0),
+        ({"failure": FAILED, "cost": None, "outputs": ()}, False, None),
+        ({"failure": LOST, "cost": None, "outputs": (), "remote_id": ""}, False, None),
         ({"failure": Failure(code="cancelled", message="")}, False, 0.003),
     ],
-    ids=["billed", "tiny", "unknown price", "free", "failed", "failed early", "cancelled"],
+    ids=["billed", "tiny", "unknown", "free", "failed", "refused", "begun", "lost", "cancelled"],
 )
 def test_usage_counts_what_succeeded_and_is_not_free(
     ledger: Ledger, changes: dict[str, Any], *, counted: bool, cost: float | None
@@ -193,6 +196,22 @@ def test_usage_counts_what_succeeded_and_is_not_free(
 
     assert [row.cost_usd_estimate for row in ledger.usage()] == [cost] * counted
     assert [row.cost_usd_estimate for row in ledger.usage(everything=True)] == [cost]
+
+
+def test_failed_run_that_may_have_been_paid_for_is_left_out_with_its_cost(ledger: Ledger) -> None:
+    runs: dict[str, dict[str, Any]] = {
+        "well": {},
+        "paid": {"failure": FAILED},
+        "unknown": {"failure": FAILED, "cost": None},
+        "free": {"failure": FAILED, "cost": Cost(usd=0, basis="local")},
+        "refused": {"failure": FAILED, "cost": None, "outputs": (), "remote_id": ""},
+    }
+    for name, changes in runs.items():
+        ledger.record(made(name, **changes), finished=True)
+
+    found = [(row.id, row.cost_usd_estimate) for row in ledger.left_out("2026-05-08")]
+    assert found == [("paid", 0.003), ("unknown", None)]
+    assert list(ledger.left_out("2026-05-09")) == []
 
 
 def test_unfinished_run_is_never_counted(ledger: Ledger) -> None:

@@ -327,6 +327,16 @@ def test_variables_allow_and_block(site: Site, variable: str, value: str, state:
     assert site.plugins(**{variable: value})["good"]["state"] == state
 
 
+@pytest.mark.parametrize("command", ["backends", "plugins", "generate cat --size 8x8"])
+def test_name_of_no_plugin_is_warned_of_once(site: Site, command: str) -> None:
+    site.install("imagen_good", GOOD.replace("TYPE", "good"), name="good")
+
+    done = site.run(*command.split(), IMAGEN_LOAD_PLUGINS="god")
+
+    told = "imagen: $IMAGEN_LOAD_PLUGINS: there is no plugin 'god'; did you mean 'good'?\n"
+    assert (done.returncode, done.stderr.count(told)) == (0, 1)
+
+
 def test_blocked_plugin_is_never_imported(site: Site) -> None:
     site.install("imagen_marks", "import pathlib\npathlib.Path('imported').touch()\n", name="marks")
 

@@ -49,6 +49,7 @@ def test_defaults_come_from_the_instance(resolve: Any) -> None:
         height=32,
         seed=7,
         steps=9,
+        seed_asked=True,
     )
 
 
@@ -63,6 +64,11 @@ def test_seed_is_drawn_when_none_is_typed(resolve: Any) -> None:
 
     assert len(seeds) > 15
     assert all(1 <= seed < 2**31 for seed in seeds)
+
+
+def test_seed_is_asked_for_if_somebody_chose_it(resolve: Any) -> None:
+    assert [request.seed_asked for request in resolve(seed=41, count=2)] == [True, True]
+    assert [request.seed_asked for request in resolve(count=2)] == [False, False]
 
 
 def test_count_makes_consecutive_seeds_and_ids_of_their_own(resolve: Any) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from imagen_core import UsageRow
+from imagen_core import Cost, Failure, Request, Run, UsageRow
+from imagen_core.ledger import Ledger
 from imagen_core.usage import Spent, by_group, iso_week, total
 
 
@@ -102,3 +107,41 @@ def test_mean_is_that_of_one_run(latencies: list[int], mean: int) -> None:
 def test_nothing_costs_nothing() -> None:
     assert by_group([]) == []
     assert total([]) == Spent(count=0, latency_ms=0, cost_usd=Decimal(0), unknown=0)
+
+
+def spend(name: str, usd: float | None, failure: str = "") -> None:
+    """Write a Run down that a server had."""
+    request = Request(
+        id=name, prompt="a cat", typed_prompt="a cat", backend="flux", width=8, height=8, seed=1
+    )
+    run = Run(
+        id=name,
+        started_at="2026-05-08T12:00:00.000+00:00",
+        request=request,
+        cost=None if usd is None else Cost(usd=usd, basis="table"),
+        remote_id=name,
+        failure=Failure(code=failure, message="") if failure else None,
+    )
+    with contextlib.closing(Ledger(Path(os.environ["IMAGEN_DATA_DIR"]))) as ledger:
+        ledger.record(run, finished=True)
+
+
+def test_what_failed_and_may_have_cost_something_is_told(imagen: Any) -> None:
+    spend("well", 0.003)
+    spend("stopped", None, "cancelled")
+    spend("charged", 0.002, "failed")
+    spend("free", 0, "cancelled")
+
+    some = imagen("usage")
+    whole = imagen("usage", "--all")
+    (found,) = imagen("usage", "--json").json()
+
+    assert some.out.splitlines()[-1] == "total\t\t\t\t1\t0 ms\t0.003000"
+    assert some.err == (
+        "imagen: not counted: 2 that failed or were stopped, and may have cost something "
+        "(0.002 USD and 1 of unknown cost); --all counts them\n"
+    )
+    assert whole.out.splitlines()[-1] == "total\t\t\t\t4\t0 ms\t0.005000 + 1 unknown"
+    assert whole.err == ""
+    left = found["left_out"]
+    assert (left["count"], left["cost_usd"], left["unknown"]) == (2, 0.002, 1)

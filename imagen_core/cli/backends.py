@@ -32,6 +32,7 @@ def command(app: App, *, check: bool) -> None:
     """Print each instance with its status, then the types that can be configured."""
     listed = [_look(app, name, check=check) for name in app.instances()]
     types = app.catalog.usable(BackendSpec)
+    app.warn_of_settings()
     if app.console.as_json:
         app.console.json(
             {

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from imagen_core import known
+from imagen_core import checks, known
 from imagen_core.app import App
 from imagen_core.cli.shared import json_option, pass_app
 from imagen_core.errors import told
@@ -21,6 +21,8 @@ def command(app: App, *, refresh: bool) -> None:
     """Print every plugin with its distribution, version, state and what it gives."""
     catalog = app.fresh_catalog() if refresh else app.catalog
     clashes = catalog.clashes()
+    for warning in checks.unknown_plugins(app.environment, catalog):
+        app.console.warn(told(warning))
     if app.console.as_json:
         app.console.json([_described(app, plugin, clashes) for plugin in catalog.plugins])
         return

@@ -12,6 +12,7 @@ from imagen_core.app import App
 from imagen_core.cli.shared import config_option, json_option, pass_app, store_option
 from imagen_core.errors import UsageError
 from imagen_core.ledger import Ledger
+from imagen_core.tally import cost
 from imagen_core.types import UsageRow
 from imagen_core.usage import Spent, ask, by_group, total
 
@@ -35,11 +36,14 @@ def command(app: App, *, since: str, raw: bool, everything: bool, store: str) ->
         app.console.warn(
             f"{found.unreadable} of the runs could not be read (written by a newer imagen?)"
         )
+    local = found if isinstance(found, Ledger) and not everything else None
+    left_out = total(map(Spent.of, local.left_out(since)) if local else ())
     whole = total(parts)
     groups = by_group(parts)
     if app.console.as_json:
         app.console.json(
             {"store": name, "since": since or None, "total": _plain(whole)}
+            | {"left_out": _plain(left_out)}
             | (
                 {"rows": [msgspec.to_builtins(row) for row in rows]}
                 if raw
@@ -53,8 +57,13 @@ def command(app: App, *, since: str, raw: bool, everything: bool, store: str) ->
         _print_groups(app, groups, whole)
     if not parts and not everything:
         told = f"no run that went well was billed, says the store '{name}'"
-        more = "; --all shows the others, too" if isinstance(found, Ledger) else ""
+        more = "; --all shows the others, too" if local else ""
         app.console.info(f"{told}{more}")
+    if left_out.count:
+        app.console.info(
+            f"not counted: {left_out.count} that failed or were stopped, and may have cost "
+            f"something ({cost(float(left_out.cost_usd), left_out.unknown)}); --all counts them"
+        )
 
 
 def _check_date(text: str) -> None:

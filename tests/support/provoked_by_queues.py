@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import pytest
+
+from imagen_core import ImagenError
 from imagen_core.cli import run
 from imagen_core.jobs import SqliteQueue
 from imagen_core.queueing import NewJob
@@ -28,8 +33,8 @@ from scripted import png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+NOBODY = 65534
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 CAT = ("enqueue", "cat", "--key", "k", "--wait")
 
@@ -127,7 +132,44 @@ def held(folder: Path) -> Told:
         return terminal.told(run(["enqueue", "cat"], terminal=terminal, app=app))
 
 
+def added(queue: SqliteQueue) -> Told:
+    """What is said when a large job does not go into a queue."""
+    with contextlib.closing(queue), pytest.raises(ImagenError) as caught:
+        queue.enqueue(NewJob(backend="mock", payload={"text": "x" * 50_000}))
+    error = caught.value
+    return Told(error.exit_code, {error.code}, [f"imagen: error: {error}"])
+
+
+def full(folder: Path) -> Told:
+    queue = SqliteQueue(folder)
+    with queue.database.write() as connection:
+        connection.execute("pragma max_page_count=1")
+    return added(queue)
+
+
+def read_only(folder: Path) -> Told:
+    """Somebody else's queue, also for root, who may write everywhere."""
+    del folder
+    with tempfile.TemporaryDirectory() as place:
+        queue = SqliteQueue(Path(place))
+        queue.stats()
+        queue.close()
+        queue.path.chmod(0o444)
+        Path(place).chmod(0o777)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(NOBODY)
+        try:
+            return added(queue)
+        finally:
+            os.seteuid(user)
+
+
 CASES = {
+    "…: unable to open database file": Case(
+        "jobs", prepare=lambda folder: (folder / "data" / "jobs.db").mkdir(parents=True)
+    ),
+    "…: … is no folder": Case("jobs", prepare=write("data", b"")),
     "a prompt and --file are two things": Case("enqueue cat --file x.txt"),
     "--format, --repeat and --expand are for the rows of a --file": Case(
         "enqueue cat --expand all"
@@ -161,6 +203,8 @@ OTHER_CASES: dict[str, Callable[[Path], Told]] = {
         prepare=write("cat.png", png(4, 3)),
     ),
     "…: database is locked": held,
+    "…: database or disk is full": full,
+    "…: attempt to write a readonly database": read_only,
     "--backends names none": queued("worker", "--backends", ","),
     "'…' is not ready: …": queued(
         *("worker", "--backends", "picky"), config="backends: {picky: {type: picky, ready: false}}"

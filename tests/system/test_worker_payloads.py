@@ -147,6 +147,7 @@ def test_seed_that_is_not_given_is_the_same_at_each_attempt(shift: Shift) -> Non
 
     result = shift.job(job_id).result or {}
     assert result["request"]["seed"] == result["outputs"][0]["seed"] == drawn_seed(job_id)
+    assert not result["request"]["seed_asked"]
     assert len({drawn_seed(job_id), drawn_seed(shift.enqueue())}) == 2
 
 

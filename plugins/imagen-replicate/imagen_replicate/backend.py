@@ -112,9 +112,7 @@ class ReplicateBackend(Backend):
             return
         if note := inputs.fitted(model, self.config, request).note:
             yield note
-        given = inputs.build(model, self.config, request)
-        if model.takes_seed and not model.seed_is_exact(given):
-            yield "the seed does not repeat the picture while go_fast is on: -p go_fast=false"
+        yield from inputs.seed_notes(model, request, inputs.build(model, self.config, request))
         if model.gone:
             yield model.gone
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from imagen_core import UsageError, check_param, damage, suggestion
@@ -67,6 +67,12 @@ def build(
         found[model.image_key] = list(images) if many else images[0]
     sized = fitted(model, config, request).inputs
     return {**found, **sized, **fixed, **model.format_input(fixed)}
+
+
+def seed_notes(model: Model, request: Request, sent: Mapping[str, Any]) -> Iterator[str]:
+    """What to tell somebody who chose a seed that does not give the same picture again."""
+    if request.seed_asked and model.takes_seed and not model.seed_is_exact(sent):
+        yield "the seed does not repeat the picture while go_fast is on: -p go_fast=false"
 
 
 def check(model: Model, config: ReplicateConfig, request: Request) -> None:

@@ -187,6 +187,8 @@ class Running:
             left = number - len(made.outputs)
             told = f"a safety filter kept {left} of {number} pictures back"
             yield Remark(text=told)
+        for text in inputs.seed_notes(model, self._request, self._sent):
+            yield Remark(text=text)
         yield from self._costs(self._estimate(model, made, None))
         first = True
         for url in made.outputs:

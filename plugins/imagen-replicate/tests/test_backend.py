@@ -270,7 +270,8 @@ def test_dry_run_shows_cost_and_real_size_and_asks_nobody(
 ) -> None:
     configured()
 
-    [plan] = imagen("generate", "a cat", "--size", "1536x768", "--dry-run", "--json").json()
+    size = ("--size", "1536x768", "--seed", "7")
+    [plan] = imagen("generate", "a cat", *size, "--dry-run", "--json").json()
 
     assert plan["cost_usd_estimate"] == 0.003
     assert plan["cost"] == "0.003 USD (0.003 USD an image (replicate.com/pricing, 2026-10-07))"

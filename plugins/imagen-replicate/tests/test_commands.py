@@ -173,3 +173,18 @@ def test_fetch_of_one_that_ended_makes_nothing(
     assert done.exit_code == 4
     assert "the model refuses the input" in done.err
     assert len(server.creates) == 1
+
+
+@pytest.mark.parametrize("token", ["", "r8_wrong"])
+def test_run_that_no_token_opened_cost_nothing(
+    imagen: Any, configured: Any, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    configured()
+    monkeypatch.setenv("REPLICATE_API_TOKEN", token)
+
+    done = imagen("generate", "a cat")
+    (found,) = imagen("usage", "--all", "--json").json()
+
+    assert done.exit_code == 3
+    assert (found["total"]["cost_usd"], found["total"]["unknown"]) == (0, 0)
+    assert "not counted" not in imagen("usage").err

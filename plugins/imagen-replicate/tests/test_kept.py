@@ -7,12 +7,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from imagen_core import (
     Remark,
 )
 
 if TYPE_CHECKING:
     from imagen_replicate.testing import FakeReplicate
+
+SEED_NOTE = "the seed does not repeat the picture while go_fast is on: -p go_fast=false"
 
 
 def test_metadata_has_all_that_there_is_to_tell(
@@ -55,6 +59,46 @@ def test_picture_of_the_size_is_not_remarked(make: Any, ask: Any, events: Any) -
     happened = events(make(), ask(width=1152, height=896))
 
     assert [event for event in happened if isinstance(event, Remark)] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--seed", "7"), [SEED_NOTE]),
+        (("--seed", "7", "--count", "2"), [SEED_NOTE]),
+        (("--seed", "7", "-p", "go_fast=false"), []),
+        ((), []),
+    ],
+    ids=str,
+)
+def test_seed_that_was_asked_for_and_repeats_nothing_is_told(
+    configured: Any, imagen: Any, flags: tuple[str, ...], told: list[str]
+) -> None:
+    configured()
+
+    done = imagen("generate", "a cat", *flags, "--json")
+    plans = imagen("generate", "a cat", *flags, "--json", "--dry-run").json()
+
+    assert done.exit_code == 0
+    for found in (*done.json(), *plans):
+        assert found["warnings"] == told
+
+
+def test_seed_of_a_row_is_asked_for_and_a_drawn_one_is_not(
+    configured: Any, imagen: Any, tmp_path: Path
+) -> None:
+    configured()
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"prompt": "a {red|blue} cat", "seed": 7}\n{"prompt": "a {red|blue} dog"}\n')
+
+    for _ in ("begun", "continued"):
+        done = imagen("batch", str(file), "--json")
+
+        pictures = [row for row in done.json() if "prompt" in row]
+        found = {row["prompt"].split()[-1]: row["warnings"] for row in pictures}
+        assert found == {"cat": [SEED_NOTE], "dog": []}
+        for row in pictures:
+            Path(row["path"]).unlink()
 
 
 def test_exact_seed_is_said_so(make: Any, ask: Any, images: Any) -> None:

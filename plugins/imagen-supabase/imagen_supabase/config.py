@@ -88,14 +88,12 @@ def needed_credentials(context: Context) -> Credentials:
 
 
 def standing(context: Context) -> Status:
-    """Whether there are credentials."""
-    try:
-        found = credentials(context)
-    except CredentialsError as error:
-        return Status(ok=False, text=f"not configured: {error}")
-    if found is None:
-        return Status(ok=False, text=f"not configured (set {URL} and {KEY})")
-    return Status(ok=True, text=found.url)
+    """Whether there are credentials; an error if there is only a part of what is needed."""
+    if found := credentials(context):
+        return Status(ok=True, text=found.url)
+    if context.owner_user_id:
+        raise CredentialsError(f"owner_user_id is set, and ${URL} and ${KEY} are not", hint=WHERE)
+    return Status(ok=False, text=f"not configured (set {URL} and {KEY})")
 
 
 def owner(context: Context, of_job: str = "") -> str:
@@ -137,18 +135,22 @@ def auto(context: Context) -> tuple[bool, str]:
 
 
 def check(context: Context) -> Iterator[str]:
-    """What is worth a warning of `imagen config validate`."""
+    """What is worth a warning of `imagen config validate`; nothing for who has no project."""
     setting = context.setting(SWITCH)
-    if setting != "off":
+    begun = setting == "on" or bool(context.owner_user_id)
+    try:
+        if credentials(context):
+            begun = True
+        elif setting == "on":
+            yield f"output.{SWITCH} is on, and ${URL} and ${KEY} are not set; {WHERE}"
+    except ImagenError as error:
+        begun = True
+        yield told(error)
+    if begun and setting != "off":
         try:
             owner(context)
         except ConfigError as error:
             yield f"output.{SWITCH} is {setting}, and {told(error)}"
-    try:
-        if credentials(context) is None and setting == "on":
-            yield f"output.{SWITCH} is on, and ${URL} and ${KEY} are not set; {WHERE}"
-    except ImagenError as error:
-        yield told(error)
 
 
 def _project(url: str) -> str:

@@ -35,6 +35,63 @@ def validate(imagen: Any, imagen_home: Path, monkeypatch: pytest.MonkeyPatch) ->
     return run
 
 
+HALVES = [
+    ({"SUPABASE_URL": URL}, "$SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not"),
+    ({"MAI_SUPABASE_KEY": KEY}, "$MAI_SUPABASE_KEY is set and $SUPABASE_URL is not"),
+    (
+        {"SUPABASE_URL": "abcdefgh", "SUPABASE_SERVICE_KEY": KEY},
+        "SUPABASE_URL is no http(s) address",
+    ),
+    (
+        {"IMAGEN_OWNER_USER_ID": OWNER},
+        "owner_user_id is set, and $SUPABASE_URL and $SUPABASE_SERVICE_KEY are not",
+    ),
+]
+"""What somebody has begun to set, and what is said of it."""
+
+
+@pytest.mark.parametrize(("environment", "told"), HALVES)
+@pytest.mark.parametrize("words", ["enqueue cat --backend mock", "worker --once", "jobs"])
+def test_half_a_project_is_no_reason_to_take_the_jobs_of_this_machine(
+    imagen: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    environment: dict[str, str],
+    told: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    refused = imagen(*words.split())
+    asked = imagen(*words.split(), "--store", "local")
+
+    assert (refused.exit_code, refused.out) == (3, "")
+    assert f"imagen: error: {told}\n" in refused.err
+    assert "; --store local does without\n" in refused.err
+    assert asked.exit_code == 0
+
+
+@pytest.mark.parametrize(("environment", "told"), HALVES)
+def test_usage_of_this_machine_in_place_of_half_a_project_is_warned_of(
+    imagen: Any, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], told: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    done = imagen("usage")
+
+    assert done.exit_code == 0
+    assert f"imagen: store supabase: {told}; " in done.err
+
+
+@pytest.mark.parametrize("words", ["enqueue cat --backend mock", "usage"])
+def test_whoever_has_no_project_hears_nothing_of_it(imagen: Any, words: str) -> None:
+    done = imagen(*words.split())
+
+    assert done.exit_code == 0
+    assert "supabase" not in done.err.lower()
+
+
 @pytest.mark.parametrize("setting", [None, "auto", "on", "off"])
 @pytest.mark.parametrize("owner", ["", OWNER])
 def test_sync_without_an_owner_is_warned_of(validate: Any, setting: str | None, owner: str) -> None:
@@ -53,6 +110,23 @@ def test_owner_that_is_no_id_is_warned_of(validate: Any) -> None:
     assert done.exit_code == 0
     assert "owner_user_id is no UUID, but 'me'" in done.err
     assert "select id, email from auth.users" in done.err
+
+
+@pytest.mark.parametrize("setting", [None, "auto", "off"])
+def test_whoever_has_no_project_is_not_asked_for_an_owner(
+    validate: Any, setting: str | None
+) -> None:
+    done = validate({"output": {"cloud_sync": setting}} if setting else {})
+
+    assert done.exit_code == 0
+    assert re.fullmatch("imagen: .* is fine\n", done.err)
+
+
+def test_half_a_project_without_an_owner_is_warned_of_twice(validate: Any) -> None:
+    done = validate({}, SUPABASE_URL=URL)
+
+    assert "$SUPABASE_URL is set and $SUPABASE_SERVICE_KEY is not" in done.err
+    assert "output.cloud_sync is auto, and owner_user_id is empty" in done.err
 
 
 def test_on_without_credentials_is_warned_of(validate: Any) -> None:
