@@ -42,10 +42,6 @@ HALVES = [
         {"SUPABASE_URL": "abcdefgh", "SUPABASE_SERVICE_KEY": KEY},
         "SUPABASE_URL is no http(s) address",
     ),
-    (
-        {"IMAGEN_OWNER_USER_ID": OWNER},
-        "owner_user_id is set, and $SUPABASE_URL and $SUPABASE_SERVICE_KEY are not",
-    ),
 ]
 """What somebody has begun to set, and what is said of it."""
 
@@ -69,6 +65,14 @@ def test_half_a_project_is_no_reason_to_take_the_jobs_of_this_machine(
     assert f"imagen: error: {told}\n" in refused.err
     assert "; --store local does without\n" in refused.err
     assert asked.exit_code == 0
+
+
+def test_owner_alone_begins_no_project(imagen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEN_OWNER_USER_ID", OWNER)
+
+    done = imagen("jobs")
+
+    assert (done.exit_code, done.err) == (0, "imagen: there is no job in the queue 'local'\n")
 
 
 @pytest.mark.parametrize(("environment", "told"), HALVES)
