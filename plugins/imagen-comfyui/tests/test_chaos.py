@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from imagen_comfyui.backend import Patience
 from imagen_comfyui.testing import FakeComfyUI
 from imagen_core import Image, ImagenError
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 ROUNDS = 8
 SECONDS = 120.0
 """Longer than any limit that is set here: a run that takes more hangs."""
+
+HASTY = Patience(poll=0.001, offline=0.3)
+"""To give up is fine here, and what holds has to hold then, too."""
 
 FAULTS: list[Callable[[FakeComfyUI, random.Random], object]] = [
     lambda s, r: s.fail("POST /prompt", r.choice([500, 502, 503, 504]), accept=r.random() < 0.5),
@@ -79,7 +83,7 @@ def test_whatever_goes_wrong_no_prompt_is_doubled_and_no_other_is_touched(
     for _ in range(ROUNDS):
         with FakeComfyUI() as server:
             foreign = server.add_foreign(hold=dice.random() < 0.3)
-            backend = make(url=server.url, timeout=3, queue_timeout=1)
+            backend = make(HASTY, url=server.url, timeout=3, queue_timeout=1)
             requests = [ask(seed=number) for number in range(1, 1 + dice.randint(1, 2))]
             for request in requests:
                 one_round(server, dice, backend, request)
