@@ -25,6 +25,7 @@ from imagen_core.errors import (
 from imagen_core.files import prepare
 from imagen_core.hold import EndedError
 from imagen_core.ledger import encoded
+from imagen_core.making import UNBEGUN
 from imagen_core.queueing import DEADLINE, legible
 from imagen_core.stock import OVER, Stock
 from imagen_core.types import Accepted, Failure, Note, Progress, Request, Run
@@ -92,7 +93,7 @@ class Attempt:
         self._pause = pause
         self._cancel = threading.Event()
         self._stopped: Stop | None = None
-        self._is_made = self._is_handed_over = False
+        self._is_begun = self._is_made = self._is_handed_over = False
         self._checkpoint = Checkpoint()
         self._begun = time.monotonic()
 
@@ -117,8 +118,11 @@ class Attempt:
         self._cancel.set()
 
     def doubt(self) -> None:
-        """It may be another worker's by now: stop, unless that one would pick up the same thing."""
-        if not self._checkpoint.remote_id:
+        """It may be another worker's by now: stop, unless that one would pick up the same thing.
+
+        Before anybody is asked for a picture, the queue is asked whose the job is.
+        """
+        if self._is_begun and not self._checkpoint.remote_id:
             self.stop("release")
 
     def run(self) -> Report | None:
@@ -168,6 +172,8 @@ class Attempt:
         return None if self._is_handed_over else Report(self._nobody, run)
 
     def _worked(self) -> Report | None:
+        with contextlib.suppress(msgspec.ValidationError):
+            self._checkpoint = msgspec.convert(self.job.checkpoint, Checkpoint)
         try:
             found = payload.read(self.job)
             request = payload.request_of(self.job, found, self._app, self._queue)
@@ -175,8 +181,6 @@ class Attempt:
             return self._failed(Failure.of(error))
         caller, owner = found.caller or None, self.job.owner
         self._pipeline = self._pipeline.on_behalf(caller, owner, self.hold.is_lost)
-        with contextlib.suppress(msgspec.ValidationError):
-            self._checkpoint = msgspec.convert(self.job.checkpoint, Checkpoint)
         request = replace(request, id=payload.making_id(self.job.id, self._checkpoint.making))
         stock = Stock(self._target.folder, self._ledger, where=Path)
         known = stock.recorded(request.id)
@@ -190,6 +194,7 @@ class Attempt:
         request, target = self._resumed(find, request, stock)
         if self.hold.standing != "ours" and not self.hold.is_sure():
             return self._doubtful()  # it has slept, and another worker may be at it
+        self._is_begun = True
         return self._made(request, target)
 
     def _is_of_others(self, known: Run, request: Request) -> bool:
@@ -197,8 +202,8 @@ class Attempt:
 
         Whoever enqueues chooses the id, and may choose that of a job which the queue forgot.
         """
-        asked = known.owner, known.request.typed_prompt
-        return asked != (self.job.owner, request.typed_prompt)
+        others = known.owner not in ("", self.job.owner)
+        return others or known.request.typed_prompt != request.typed_prompt
 
     def _adopted(self, find: Find, request: Request, stock: Stock) -> Report | None:
         """It was made here before, and lacks its name or its steps at most."""
@@ -302,6 +307,8 @@ class Attempt:
 
     def _is_over(self, failure: Failure) -> bool:
         """Whether the remote side has ended the making, or was told to for good."""
+        if failure.message == UNBEGUN:
+            return False
         if failure.code == Cancelled.code:
             return self._backend.lasting or self._stopped != "release"
         return failure.code in OVER

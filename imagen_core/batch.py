@@ -155,7 +155,7 @@ class Batch:
         Without its folder it goes where pictures are rescued; a folder that vanished is not made.
         """
         state, hint = self._state, "put it back, and the same command goes on"
-        there = state.folder.is_dir()
+        there = not files.is_gone(state.folder)
         told = f"the plan {state.plan_path}" if there else f"the folder {state.folder}"
         with contextlib.suppress(ImagenError, OSError):
             if there and state.is_gone:

@@ -138,13 +138,7 @@ class State:
     @property
     def is_gone(self) -> bool:
         """Whether the plan is not there any longer, by which the others find what is made."""
-        try:
-            self.plan_path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:  # it may be there
-            pass
-        return False
+        return files.is_gone(self.plan_path)
 
     def rescue_plan(self, plan: Plan, folder: Path) -> Path:
         """Put a plan into another folder, under a name that is free."""

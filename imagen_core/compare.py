@@ -129,23 +129,24 @@ class Comparing:
                 yield request, item
         finally:
             self.requests = []
-            if not self.folder.is_dir():
+            if self._is_gone():
                 self._leave(pipeline.rescue)
             self.save()
 
     def _is_gone(self, _: int = 0) -> bool:
         """Whether its folder is not there any longer, or was away; it is not made once more."""
-        self._was_away = self._was_away or not self.folder.is_dir()
+        self._was_away = self._was_away or files.is_gone(self.folder)
         return self._was_away
 
     def _leave(self, rescue: Path) -> None:
-        """Keep the state where pictures are rescued, and say how to go on."""
+        """Keep the state where pictures are rescued, unless it is there again; say how to go on."""
         told = f"the folder {self.folder} went away, and nothing was begun after that"
-        hint = "put it back"
+        hint, way = "put it back", "it is there again, and '{}' goes on"
         with contextlib.suppress(ImagenError):
-            self.folder = place(rescue, self.comparison)
-            again = f"imagen compare --resume {shlex.quote(str(self.folder))}"
-            hint = f"put it back and resume it; or '{again}' goes on without it"
+            if files.is_gone(self.folder):
+                self.folder = place(rescue, self.comparison)
+                way = "put it back and resume it; or '{}' goes on without it"
+            hint = way.format(f"imagen compare --resume {shlex.quote(str(self.folder))}")
         self.lost = ImagenError(told, hint=hint)
 
     def pictures(self) -> list[str]:

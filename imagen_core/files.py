@@ -111,6 +111,17 @@ class Target(Struct, frozen=True, kw_only=True):
         return next(paths) if self.replace else next(path for path in paths if not _taken(path))
 
 
+def is_gone(path: Path) -> bool:
+    """Whether it is surely not there; a disk that does not answer may have it."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def expand_home(path: str) -> Path:
     """The path with `~` as this user's home; as it is, where there is no such user."""
     try:

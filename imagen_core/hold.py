@@ -80,7 +80,9 @@ class Hold:
         self._thread = threading.Thread(target=self._keep, name=THREAD_NAME, daemon=True)
 
     def start(self) -> None:
-        """Begin to renew the lease."""
+        """Begin to renew the lease; at once, if it may be over by now."""
+        if self.standing == "unsure":
+            self._changed.set()
         self._thread.start()
 
     @property
@@ -137,7 +139,9 @@ class Hold:
 
         def told() -> T:
             if self._unsaid is not None:
-                self._beat()
+                with contextlib.suppress(UsageError, RejectedError):  # it will never be taken
+                    self._beat()
+                self._unsaid = None
             return call(self.job.id, self._token)
 
         try:

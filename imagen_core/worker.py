@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from imagen_core.attempt import Attempt, Report
-from imagen_core.errors import CredentialsError, UnavailableError, told
+from imagen_core.errors import CredentialsError, ImagenError, UnavailableError, told
 from imagen_core.files import prepare
 from imagen_core.hold import Hold, clock
 from imagen_core.queueing import Offer, pause
@@ -126,22 +126,24 @@ class Worker:
         self._claimer = threading.Thread()
         self._ending = False
         self.unanswered = 0
-        self.refused: CredentialsError | None = None
+        self._fault: ImagenError | None = None
+        self._stop = threading.Event()
 
     def run(self, stop: threading.Event, hurry: threading.Event) -> None:
         """Work until there is enough, or `stop` is set; then end, at once if `hurry` is set, too.
 
-        What can't be begun raises; later faults are told, and waited for. A queue that refuses the
-        key will go on doing so: that sets `stop`, and raises in the end.
+        What can't be begun raises; later faults are told, and waited for. A queue that refuses a
+        claim for its key will go on doing so: that sets `stop`, and raises in the end.
         """
+        self._stop = stop
         self._announce()
         self._claimer = threading.Thread(
             target=self._claim, args=(stop,), name="imagen-claims", daemon=True
         )
         self._claimer.start()
         self._work(stop, hurry)
-        if self.refused:
-            raise self.refused
+        if self._fault:
+            raise self._fault
 
     def _work(self, stop: threading.Event, hurry: threading.Event) -> None:
         stopped = 0.0
@@ -192,8 +194,7 @@ class Worker:
                 self._see_to_queue()
                 found = self._claimed(claim, begin=not is_last)
             except CredentialsError as error:
-                self.refused = error
-                stop.set()
+                self._leave(error)
                 return
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a queue may raise anything
                 if told(error) != problem:
@@ -220,18 +221,22 @@ class Worker:
     def _see_to_queue(self) -> None:
         """Say what is served, and let old jobs be forgotten, when that is due."""
         now = time.monotonic()
-        if now > self._announced + self._terms.announce:
-            self._announced = now
-            self._announce()
-        if now > self._pruned + PRUNE_SECONDS:
-            self._pruned = now
-            self._queue.prune()
+        try:
+            if now > self._announced + self._terms.announce:
+                self._announced = now
+                self._announce()
+            if now > self._pruned + PRUNE_SECONDS:
+                self._pruned = now
+                self._queue.prune()
+        except CredentialsError as error:
+            self._tell(told(error))
 
     def _claimed(self, claim: Claim, *, begin: bool) -> bool:
         terms, free = self._terms, self._free()
         if len(self._busy) >= terms.concurrency or not free:
             return False
-        _check_room(self._target)
+        if begin:
+            _check_room(self._target)
         claim.sent()
         job = self._queue.claim(
             terms.name,
@@ -307,9 +312,14 @@ class Worker:
         try:
             threading.Thread(target=work, name=name, daemon=True).start()
         except RuntimeError as error:  # there are as many threads as this system allows
-            self._watcher.warned(f"job {attempt.job.id}: {error}")
+            self._leave(UnavailableError(f"the worker can't go on: {error}"))
             attempt.hand_over()
             self._end(attempt, attempt.release())
+
+    def _leave(self, error: ImagenError) -> None:
+        """End as at the first signal, and raise this then: nothing gets better by going on."""
+        self._fault = self._fault or error
+        self._stop.set()
 
     def _end(self, attempt: Attempt, report: Report | None) -> None:
         if report is None or self._attempts.pop(attempt.hold, None) is None:

@@ -196,6 +196,17 @@ def test_silence_is_broken_once_and_frees_what_a_dead_worker_holds(
     assert (job.state, job.crashes) == ("queued", 1)
 
 
+def test_job_that_is_not_due_yet_may_be_silent(
+    imagen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "SILENCE_SECONDS", -1.0)
+    script(tmp_path, "", "", "", "interrupt")
+
+    done = imagen(*CAT, "--delay", "3600", "--wait", app=shared(tmp_path))
+
+    assert "for a minute" not in done.err
+
+
 def test_ctrl_c_ends_the_waiting_and_leaves_the_jobs(imagen: Any, tmp_path: Path) -> None:
     script(tmp_path, "", "", "interrupt")
 

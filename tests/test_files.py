@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
@@ -206,6 +208,17 @@ def test_later_pictures_of_an_explicit_path_are_numbered_and_replace_nothing(
 
 def test_sidecar_lies_beside_its_picture() -> None:
     assert files.sidecar_path(Path("a/b.c.png")) == Path("a/b.c.png.json")
+
+
+def test_what_a_disk_does_not_tell_is_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert files.is_gone(tmp_path / "none")
+    assert files.is_gone(Path(__file__) / "below-a-file")
+    assert not files.is_gone(tmp_path)
+
+    monkeypatch.setattr(Path, "stat", mock.Mock(side_effect=OSError(errno.ESTALE, "stale")))
+    assert not files.is_gone(tmp_path / "none")
 
 
 def test_folder_is_made_before_anything_is_spent(tmp_path: Path) -> None:

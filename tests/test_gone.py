@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import Struct
 
-from imagen_core import Backend, BackendSpec, hookimpl
+from imagen_core import Backend, BackendSpec, files, hookimpl
 from imagen_core.app import App
 from imagen_core.terminal import Terminal
 from imagen_core.types import About, Cost, Image, Request
@@ -170,3 +170,19 @@ def test_comparison_whose_folder_went_away_begins_nothing_new_and_goes_on_withou
     cells = json.loads((kept / "compare.json").read_text())["cells"]
     assert [cell["status"] for cell in cells] == ["done"] * 4
     assert len(list(kept.glob("s-*.png"))) == 4
+
+
+def test_comparison_whose_folder_is_there_again_says_why_it_began_nothing_new(
+    imagen: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([False, True, False])
+    monkeypatch.setattr(files, "is_gone", lambda _: next(looks))
+
+    done = imagen("compare", "a", "--models", "s", "--seeds", "1..4", app=world.app)
+
+    [folder] = world.out.iterdir()
+    assert (done.exit_code, world.asked) == (1, [1])
+    told, hint = done.err.splitlines()[-2:]
+    assert told == f"imagen: error: the folder {folder} {AWAY}"
+    again = f"imagen compare --resume {folder}"
+    assert hint == f"  hint: it is there again, and '{again}' goes on"

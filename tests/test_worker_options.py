@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +54,14 @@ def test_health_file_of_a_worker_that_was_killed_is_taken_over(
     done = imagen(*DRAIN, "--health-file", str(file))
 
     assert (done.exit_code, file.exists()) == (0, False)
+
+
+def test_health_file_of_the_future_is_taken_over(imagen: Any, tmp_path: Path) -> None:
+    file = tmp_path / "health"
+    file.write_text(f'{{"at":"","pid":{os.getppid()},"jobs":[],"ended":0}}')
+    os.utime(file, (time.time() + 3600,) * 2)
+
+    assert imagen(*DRAIN, "--health-file", str(file)).exit_code == 0
 
 
 def test_folder_is_no_health_file(imagen: Any, tmp_path: Path) -> None:

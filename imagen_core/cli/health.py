@@ -54,7 +54,7 @@ class HealthFile:
         pid = _pid(written)
         if written and pid is None:
             raise UsageError(f"{self._path} is there, and is no health file", hint=HINT)
-        recent = time.time() - self._path.stat().st_mtime < 3 * SECONDS
+        recent = 0 <= time.time() - self._path.stat().st_mtime < 3 * SECONDS
         if recent and pid and pid != os.getpid() and is_running(pid):
             told = f"{self._path} is the health file of another worker, process {pid}"
             raise UsageError(told, hint=HINT)

@@ -190,13 +190,23 @@ def cancel(app: App, *, ids: tuple[str, ...], store: str) -> None:
     """Print what each of them is now."""
 
     def tell(queue: Queue, job_id: str) -> None:
-        queue.rescue()  # what a dead worker holds could only be asked to end
         state = queue.cancel(job_id)
+        if state == "requested" and _has_freed(queue):
+            state = queue.cancel(job_id)
         _tell_state(app, job_id, state)
         if state not in ("cancelled", "requested"):
             raise ImagenError(f"the job {job_id} can't be cancelled: it has {state}")
 
     _each(app, store, ids, tell)
+
+
+def _has_freed(queue: Queue) -> bool:
+    """Whether dead workers held jobs, which could only be asked to end."""
+    freed = False
+    with contextlib.suppress(ImagenError):
+        while queue.rescue():
+            freed = True
+    return freed
 
 
 @command.command(help="Queue jobs again that failed or were cancelled, with all their attempts.")

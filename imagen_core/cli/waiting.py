@@ -68,6 +68,7 @@ class Waiting:
         self._stop = stop
         self._failures: list[Failure] = []
         self._seen: dict[str, tuple[object, ...]] = {}
+        self._due: dict[str, str] = {}
         self._silent: set[str] = set()
         self._problem = ""
 
@@ -105,9 +106,13 @@ class Waiting:
 
     def _break_silence(self) -> None:
         """Free what a dead worker holds, which no other one may be there for, and say so once."""
+        if self._problem:
+            return
         with contextlib.suppress(ImagenError):
             self._queue.rescue()
-        waits = {job.backend for job in self._open if self._is_queued(job.id)}
+        now = datetime.now(UTC).isoformat()
+        due = (job for job in self._open if self._is_queued(job.id) and self._due[job.id] < now)
+        waits = {job.backend for job in due}
         for name in sorted(waits - self._silent):
             self._console.warn(
                 f"no worker has taken a job of '{name}' for a minute; "
@@ -161,7 +166,7 @@ class Waiting:
         self._bar.take(job.id, progress or Progress(message="at work"))
         seen = (job.state, job.attempt, job.progress)
         before = self._seen.get(job.id)
-        self._seen[job.id] = seen
+        self._seen[job.id], self._due[job.id] = seen, job.run_at
         if waits and job.errors and before and before[0] == "running" and not self._console.quiet:
             self._console.info(f"{last_failure(job).message}; the job {job.id} is tried again")
         return seen != before

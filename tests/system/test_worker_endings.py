@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
-from imagen_core import CredentialsError, UnavailableError, hold, worker
+from imagen_core import CredentialsError, RejectedError, UnavailableError, hold, worker
 from works import SECONDS, lapse, until
 
 if TYPE_CHECKING:
@@ -221,6 +224,96 @@ def test_lease_counts_from_the_first_time_that_a_job_was_asked_for(
     assert shift.gates.seen("asked") == []
 
 
+def test_first_job_after_an_outage_is_made(shift: Shift, sleep: list[float]) -> None:
+    def answered(number: int) -> None:
+        if number == 1:
+            sleep[0] += 3600.0
+            raise AWAY
+
+    shift.queue.after["claim"] = answered
+    shift.enqueue()
+
+    assert shift.work(most=1) == ["succeeded"]
+
+
+def test_what_was_paid_for_outlives_an_outage_while_its_request_is_read(
+    shift: Shift, sleep: list[float]
+) -> None:
+    shift.configure(LASTING)
+    shift.gates.shut("resolving")
+    job_id = shift.enqueue()
+    with shift.queue._change() as (connection, _):
+        connection.execute("update jobs set checkpoint = ?", ('{"making":1,"remote_id":"r-1"}',))
+    outage = Outage(shift, "heartbeat")
+    outage.is_on = False
+    shift.start(most=1)
+    shift.reached("resolving")
+    outage.is_on = True
+    sleep[0] += 3600.0
+    until(lambda: shift.log.warnings)
+    outage.is_on = False
+    shift.gates.open("resolving")
+
+    assert shift.join() == ["succeeded"]
+    assert (shift.gates.seen("asked"), shift.gates.seen("submitted")) == ([job_id], [])
+
+
+def test_making_that_is_stopped_before_it_goes_on_is_not_over(shift: Shift) -> None:
+    shift.configure(LASTING)
+    shift.gates.shut("resolving")
+    job_id = shift.enqueue()
+    with shift.queue._change() as (connection, _):
+        connection.execute("update jobs set checkpoint = ?", ('{"making":1,"remote_id":"r-1"}',))
+    working = shift.start(most=1)
+    shift.reached("resolving")
+    [attempt] = working._attempts.values()
+    attempt.stop("cancel")
+    shift.gates.open("resolving")
+
+    shift.join()
+
+    assert shift.job(job_id).checkpoint == {"making": 1, "remote_id": "r-1"}
+
+
+def test_checkpoint_that_the_queue_refuses_keeps_no_job_from_ending(shift: Shift) -> None:
+    def refuse(_: int) -> None:
+        if shift.gates.seen("submitted"):
+            raise RejectedError("no such thing is written down")
+
+    shift.queue.before["heartbeat"] = refuse
+    job_id = shift.enqueue()
+
+    assert shift.work(most=1) == ["queued"]
+    assert shift.job(job_id).errors[0].failure.message == "no such thing is written down"
+
+
+def test_claim_without_an_answer_is_asked_for_again_though_the_disk_is_full(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(number: int) -> None:
+        if number == 1:
+            monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+            shift.stop.set()
+            raise AWAY
+
+    shift.queue.after["claim"] = lost
+    job_id = shift.enqueue()
+
+    assert shift.work() == ["released"]
+    assert shift.job(job_id).state == "queued"
+
+
+def test_chore_that_the_queue_refuses_keeps_nobody_from_working(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = CredentialsError("this key may not prune")
+    monkeypatch.setattr(shift.queue, "prune", mock.Mock(side_effect=refused))
+    shift.enqueue()
+
+    assert shift.work(drain=True) == ["succeeded"]
+    assert shift.log.warnings == [str(refused)]
+
+
 def test_worker_whose_machine_slept_asks_whose_its_job_is(shift: Shift, sleep: list[float]) -> None:
     shift.gates.shut("resolving")
     shift.enqueue()
@@ -274,7 +367,10 @@ def test_job_for_which_there_is_no_thread_is_given_back(
     monkeypatch.setattr(threading.Thread, "start", scarce)
     job_id = shift.enqueue()
 
-    assert shift.work(most=1) == ["released"]
+    with pytest.raises(UnavailableError, match="can't start new thread"):
+        shift.worker(drain=False).run(shift.stop, shift.hurry)
+
+    assert [report.result for _, report in shift.log.reports] == ["released"]
     assert (shift.job(job_id).state, shift.job(job_id).attempt) == ("queued", 0)
 
 

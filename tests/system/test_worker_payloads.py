@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from imagen_core import NewJob
 from imagen_core.payload import drawn_seed
@@ -197,3 +198,17 @@ def test_picture_that_others_have_under_an_id_is_not_taken_for_it(
     [error] = shift.job(job_id).errors
     assert error.failure.message == f"the id {job_id} is that of another picture"
     assert [*shift.app.ledger.runs()] == [before]
+
+
+def test_picture_that_nobody_owns_is_taken_for_the_job_of_its_id(shift: Shift) -> None:
+    """Somebody at the keys may have fetched it meanwhile."""
+    job_id = shift.enqueue(owner=OWNERS[0])
+    shift.work()
+    with shift.queue._change() as (connection, _):
+        connection.execute("delete from jobs")
+    [before] = shift.app.ledger.runs()
+    shift.app.ledger.record(replace(before, owner=""), finished=True)
+    shift.enqueue(id=job_id, owner=OWNERS[0])
+
+    assert shift.work() == ["succeeded", "succeeded"]
+    assert shift.gates.seen("asked") == [job_id]

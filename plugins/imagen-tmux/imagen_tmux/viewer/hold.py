@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from imagen_tmux.viewer.arguments import Arguments
     from imagen_tmux.viewer.painting import Canvas
     from imagen_tmux.viewer.picture import Picture
+    from imagen_tmux.viewer.screen import Owed
 
 LOOK_SECONDS = 1.0
 """How often it is asked whether somebody looks, until the first who does."""
@@ -45,8 +46,8 @@ LOOKED_AT = "\x1b[I"
 def hold(arguments: Arguments) -> int:
     """Show the pictures until a key ends it, or a signal does."""
     screen = Screen()
-    with screen.taken():
-        _Viewer(screen, arguments).run()
+    with screen.taken() as owed:
+        _Viewer(screen, arguments).run(owed)
     return 0
 
 
@@ -60,9 +61,9 @@ class _Viewer:
         self._found = Found("blocks")
         self._painting = Painting(0, 0)
 
-    def run(self) -> None:
+    def run(self, owed: Owed) -> None:
         """Draw, and do what the keys say."""
-        with owing(self._clear):
+        with owing(owed, self._clear):
             self._draw()
             while self._goes_on():
                 pass

@@ -27,8 +27,8 @@ def print_pictures(arguments: Arguments) -> int:
     """Print them; the exit code is 1 if one of them could not be shown."""
     if arguments.warning:
         tell(2, f"tmux-img: {printable(arguments.warning)}\n")
-    with screen.ending(_leave):
-        return _print_pictures(arguments)
+    with screen.ending(_leave) as owed:
+        return _print_pictures(arguments, owed)
 
 
 def _leave(number: int) -> None:
@@ -36,10 +36,10 @@ def _leave(number: int) -> None:
     os._exit(128 + number)
 
 
-def _print_pictures(arguments: Arguments) -> int:
+def _print_pictures(arguments: Arguments, owed: screen.Owed) -> int:
     room = screen.canvas(os.environ)
     room = room._replace(rows=max(room.rows - BELOW, 1))
-    first, found = _first(arguments, room)
+    first, found = _first(arguments, room, owed)
     code = 0
     for index, path in enumerate(arguments.paths):
         picture = load(path, room.pixels) if index else first
@@ -60,10 +60,10 @@ def _print_pictures(arguments: Arguments) -> int:
     return code
 
 
-def _first(arguments: Arguments, room: Canvas) -> tuple[Picture, Found]:
+def _first(arguments: Arguments, room: Canvas, owed: screen.Owed) -> tuple[Picture, Found]:
     """The first picture, decoded while the terminal is asked what it can do."""
     replies = arguments.protocol == "auto" and can_reply()
-    with screen.raw() if replies else nullcontext():
+    with screen.raw(owed) if replies else nullcontext():
         probe = Probe(arguments.protocol, os.environ, replies=replies)
         first, found = load(arguments.paths[0], room.pixels), probe.found()
     screen.give_back(probe.typed)  # a Ctrl-C among the keys is one now

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
+Owed = list["Callable[[], None]"]
+"""What gives the terminal back, one after the other from the last."""
+
 IN, OUT = 0, 1
 COLUMNS, ROWS = 80, 24
 """How large a terminal is that does not say."""
@@ -57,10 +60,6 @@ _TOKEN = re.compile(
 _REPLY = re.compile(r"\x1b_G.*?\x1b\\|\x1b\[\?[\d;]*c", re.DOTALL)
 
 
-_owed: list[Callable[[], None]] = []
-"""What gives the terminal back, one after the other from the last."""
-
-
 def canvas(environment: Mapping[str, str]) -> Canvas:
     """The size of the terminal, or what the environment says of it."""
     columns, rows, wide, high = _size()
@@ -87,47 +86,48 @@ def send(text: str, patience: float | None = None) -> None:
 
 
 @contextmanager
-def ending(leave: Callable[[int], None]) -> Iterator[None]:
+def ending(leave: Callable[[int], None]) -> Iterator[Owed]:
     """The first signal that ends the process gives all back that is owed, and ends it by `leave`.
 
-    All that is done in the handler: what is raised there would be lost wherever Python can't
-    pass an exception on, as in the callbacks of its own imports.
+    Gives what is owed, which is nothing yet. All is done in the handler: what is raised there is
+    lost wherever Python can't pass an exception on, as in the callbacks of its own imports.
     """
 
     def end(number: int, _: FrameType | None) -> None:
         for other in ENDING:
             signal.signal(other, _note)  # with `SIG_IGN` Python would complain of one that waits
-        for give_back in reversed(_owed):
+        for give_back in reversed(owed):
             give_back()
         leave(number)
 
+    owed: Owed = []
     handlers = {number: signal.signal(number, end) for number in ENDING}
     try:
-        yield
+        yield owed
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def owing(give_back: Callable[[], None]) -> Iterator[None]:
+def owing(owed: Owed, give_back: Callable[[], None]) -> Iterator[None]:
     """Give this back in the end, also where a signal ends all; that may come in its midst."""
-    _owed.append(give_back)
+    owed.append(give_back)
     try:
         yield
     finally:
         give_back()
-        _owed.pop()
+        owed.pop()
 
 
 @contextmanager
-def raw() -> Iterator[list[Any]]:
+def raw(owed: Owed) -> Iterator[list[Any]]:
     """Keys as they are typed; afterwards all is as it was.
 
     Gives the attributes that the terminal had.
     """
     before = termios.tcgetattr(IN)
-    with owing(lambda: _restore(before)):
+    with owing(owed, lambda: _restore(before)):
         _set_raw(before)
         yield before
 
@@ -181,18 +181,18 @@ class Screen:
         self._before: list[Any] = []
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Take the screen over, and give it back whatever happens."""
+    def taken(self) -> Iterator[Owed]:
+        """Take the screen over, and give it back whatever happens, with all that is owed."""
         handlers = {number: signal.signal(number, _note) for number in OTHERS}
         wake = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         try:
             with (
-                ending(_die),
-                raw() as self._before,
-                owing(lambda: write(LEAVE, PATIENCE)),
+                ending(_die) as owed,
+                raw(owed) as self._before,
+                owing(owed, lambda: write(LEAVE, PATIENCE)),
             ):
                 write(ENTER)
-                yield
+                yield owed
         finally:
             signal.set_wakeup_fd(wake)
             for number, handler in handlers.items():
