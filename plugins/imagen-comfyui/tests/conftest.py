@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["events", "images", "png", "stage"]
 
-QUICK = Patience(poll=0.001, offline=60, closing=60)
+QUICK = Patience(poll=0.001, offline=60, closing=15)
 """Looks all the time, and bears with a server that is slow on a busy machine."""
 
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["events", "images", "png"]
 
-QUICK = Patience(look=0.01, seldom=0.05, apart=0.05, again=0.01, late=1.5, closing=60.0)
-"""Whoever closes waits so long on a busy machine alone, or where somebody does not answer."""
+QUICK = Patience(look=0.01, seldom=0.05, apart=0.05, again=0.01, late=1.5, closing=15.0)
+"""Whoever closes waits so long on a busy machine alone, or where somebody does not answer; after a
+test its threads have to end, too."""
 
 
 @pytest.fixture

@@ -24,9 +24,11 @@ from imagen_core import (
     Progress,
     Queue,
     State,
+    Status,
     UsageError,
     image_header,
     legible,
+    told,
 )
 from imagen_supabase.config import NOBODY, standing
 from imagen_supabase.pictures import EXTENSIONS, storable
@@ -36,7 +38,7 @@ from imagen_supabase.tables import INPUTS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from imagen_core import Context, NewJob, Status
+    from imagen_core import Context, NewJob
     from imagen_supabase.client import Project
 
 PAGE = 200
@@ -201,7 +203,10 @@ class SupabaseQueue(Queue):
 
     def status(self) -> Status:
         """Whether there are credentials; no network."""
-        return standing(self._context)
+        try:
+            return standing(self._context)
+        except ImagenError as error:
+            return Status(ok=False, text=told(error))
 
     def close(self) -> None:
         """The project is the program's, which closes it."""
