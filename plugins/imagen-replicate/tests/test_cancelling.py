@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen_core import Cancelled, Event, Image
-from replicate_fixtures import PAGE, begun, until
+from replicate_fixtures import PAGE, begun, until_it_runs
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,8 +31,7 @@ def test_prediction_that_runs_is_stopped_and_charged(
     server.hold()
     events = make(wait=0).generate(ask())
     id = begun(events)
-    while server.predictions[0].status != "processing":
-        next(events)
+    until_it_runs(server)
 
     error = close(events)
 
@@ -61,7 +60,7 @@ def test_create_that_is_on_its_way_is_waited_for_and_stopped(
     server.hold()
     events = make().generate(ask())
     next(events)
-    until(lambda: server.predictions)
+    until_it_runs(server)
 
     error = close(events)
 
@@ -76,7 +75,7 @@ def test_create_whose_reply_is_lost_is_found_and_stopped(
     server.accept_then("create", 502, body=PAGE)
     events = make().generate(ask())
     next(events)
-    until(lambda: server.predictions)
+    until_it_runs(server)
 
     error = close(events)
 
@@ -153,7 +152,7 @@ def test_interrupted_command_stops_the_prediction(
     process = subprocess.Popen(
         [sys.executable, "-m", "imagen_core", *words], stderr=subprocess.PIPE, text=True
     )
-    until(lambda: server.predictions)
+    until_it_runs(server)
 
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=120)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen_core import Accepted, Cancelled, Cost, Event, ImagenError, UnavailableError
-from replicate_fixtures import PAGE, begun, failing, pictures, until, until_failure
+from replicate_fixtures import PAGE, begun, failing, pictures, until_failure, until_it_runs
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,7 +35,7 @@ def test_create_without_a_reply_is_looked_for_at_once(
     server.hang("create")
     events = make(wait=30).generate(ask())
     next(events)
-    until(lambda: server.predictions)
+    until_it_runs(server)
 
     told = close(events)
 
@@ -92,6 +92,7 @@ def test_resume_that_is_closed_at_its_first_look_stops_the_prediction(
     server.hold()
     events = make(wait=0).generate(ask())
     id = begun(events)
+    until_it_runs(server)
     server.slow("get", 1)
     again = make().generate(ask(resume=id))
     next(again)

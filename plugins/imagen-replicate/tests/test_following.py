@@ -20,7 +20,7 @@ from imagen_core import (
 )
 from imagen_replicate.prediction import Prediction, read_prediction
 from imagen_replicate.testing import FakeReplicate
-from replicate_fixtures import PAGE, begun, failing, pictures, until_failure
+from replicate_fixtures import PAGE, begun, failing, pictures, until_failure, until_it_runs
 
 if TYPE_CHECKING:
     pass
@@ -229,6 +229,7 @@ def test_one_that_ran_out_of_time_is_charged(server: FakeReplicate, make: Any, a
     server.hold()
     events = make(wait=0).generate(ask())
     id = begun(events)
+    until_it_runs(server)
     server.deadline(id)
 
     error = failing(events, UnavailableError)
@@ -241,6 +242,7 @@ def test_one_that_somebody_cancelled_is_told(server: FakeReplicate, make: Any, a
     server.hold()
     events = make(wait=0).generate(ask())
     id = begun(events)
+    until_it_runs(server)
     server.cancel_elsewhere(id)
 
     error = failing(events, ImagenError)
@@ -266,7 +268,7 @@ def test_limit_that_is_reached_stops_the_prediction(
 
     [made] = server.predictions
     assert made.status == "canceled"
-    assert str(error).startswith(f"the prediction {made.id} was not done in 0.3 s: it had run for")
+    assert str(error).startswith(f"the prediction {made.id} was not done in 0.3 s: it had ")
     assert error.hint == "try again; 'timeout' in the block gives it more than 0.3 s"
 
 

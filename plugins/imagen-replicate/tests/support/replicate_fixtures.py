@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from imagen_core import Accepted, Event, Image, ImagenError, InputImage
+from imagen_replicate.testing import FakeReplicate
 
 PAGE = "<html><head><title>502 Bad Gateway</title></head></html>"
 
@@ -47,6 +48,11 @@ def until(holds: Callable[[], Any]) -> None:
     while not holds():
         assert time.monotonic() < end
         waiting.wait(0.01)
+
+
+def until_it_runs(server: FakeReplicate) -> None:
+    """Wait until the first prediction is charged for."""
+    until(lambda: server.predictions and server.predictions[0].status == "processing")
 
 
 def image_of(data: bytes, name: str = "in.png") -> InputImage:
