@@ -26,6 +26,8 @@ LEASE = 1.5
 TROUBLES = ("kill",) * 16 + ("stop",) * 10
 TROUBLE_SECONDS = 0.35
 """How long nothing happens to anybody after something happened to one."""
+SPARED = 8
+"""From this attempt on a job is left in peace: it has twenty, and may be the last one there is."""
 
 
 class Storm(Crew):
@@ -38,7 +40,7 @@ class Storm(Crew):
         self._dice = random.Random(seed)
         self._troubles = self._dice.sample(TROUBLES, len(TROUBLES))
         self._stopped: dict[int, float] = {}
-        self._calm_until = time.monotonic() + 2.0
+        self._calm_until = time.monotonic() + 1.0
         super().__init__(queue, seed, size)
 
     @property
@@ -53,11 +55,16 @@ class Storm(Crew):
             if now > self._stopped[process.pid]:
                 del self._stopped[process.pid]
                 process.send_signal(signal.SIGCONT)
-        elif now > self._calm_until and process.poll() is None and self._job_of(process):
+        elif now > self._calm_until and process.poll() is None and self._may_befall(process):
             self._calm_until = now + TROUBLE_SECONDS * self._dice.uniform(0.5, 1.5)
             if self._troubles and self._befallen(process, self._troubles[-1]):
                 self._troubles.pop()
         return super()._looked_after(worker)
+
+    def _may_befall(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether it has something in hand, and none of that has been through so much already."""
+        jobs = self._job_of(process)
+        return bool(jobs) and all(job.attempt < SPARED for job in jobs)
 
     def _befallen(self, process: subprocess.Popen[bytes], trouble: str) -> bool:
         """Kill or stop it; whether that could be done."""

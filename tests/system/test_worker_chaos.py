@@ -26,7 +26,7 @@ WORKERS = 6
 SEED = 20261129
 SECONDS = 600
 """How long it may take on a busy machine; it takes about 20."""
-MOCK = {"type": "mock", "size": "32x24", "steps": 2, "delay_ms": 100}
+MOCK = {"type": "mock", "size": "32x24", "steps": 2, "delay_ms": 500}
 
 
 def test_each_job_has_one_picture_whatever_befalls_its_workers(
